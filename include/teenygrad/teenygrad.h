@@ -1,0 +1,872 @@
+/* teenygrad: tensors, autograd and training in C.
+ *
+ * A tensor is a handle on a lazy graph. Calling tg_add or tg_conv2d computes
+ * nothing: it records a node. tg_realize, tg_item, tg_to_host, tg_data,
+ * tg_save_npz and tg_step make the graph run, fused into few kernels.
+ *
+ * Rules that hold for every function below unless its comment says otherwise:
+ *
+ *   Lazy       It records a node and returns at once.
+ *   Ownership  The result belongs to the innermost open TG_SCOPE of the
+ *              calling thread and dies with it; nobody frees a tensor by
+ *              hand. tg_keep hands one to the scope outside.
+ *   Errors     It returns NULL (or a negative status) and records a message
+ *              that tg_error returns. Given a NULL tensor it returns NULL and
+ *              leaves the first message as it is, so a whole expression can
+ *              be written down and checked once at its end. No call aborts,
+ *              exits or prints.
+ *   Dtypes     Elementwise results have the promoted dtype of the operands
+ *              (tg_promote). A C number as an operand takes the tensor's
+ *              dtype, except that a fraction makes an integer tensor float.
+ *              "float" functions (exp, sqrt, mean ...) turn integers into the
+ *              default dtype first.
+ *   Axes       An axis counts from the front (0) or from the back (-1).
+ *   Threads    Scopes, errors, the default dtype and device, training and
+ *              no_grad mode and the random generator are per thread. Threads
+ *              may share a tensor for reading once it has been realized.
+ *
+ * Optional arguments are written as designated initialisers:
+ *
+ *     tg_conv2d(x, w, .bias = b, .stride = TG_INTS(2, 2))
+ *
+ * The function behind such a macro has the same name and takes a pointer to
+ * the options, NULL for none: (tg_conv2d)(x, w, &options). C++ has overloads
+ * that take the options by value: tg_conv2d(x, w, {.bias = b}). A number left
+ * out, or 0, takes the default that the comment names; where the default is
+ * not 0, TG_ZERO asks for 0 itself.
+ *
+ * Shapes in comments are written with letters: [N, C, H, W].
+ */
+#ifndef TEENYGRAD_H
+#define TEENYGRAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TG_VERSION "0.1.0"
+
+#if defined(__GNUC__) || defined(__clang__)
+#define TG_PRINTF(format, args) __attribute__((format(printf, format, args)))
+#else
+#define TG_PRINTF(format, args)
+#endif
+
+/* ---------------------------------------------------------------- types -- */
+
+/* The most dimensions a tensor can have. */
+#define TG_MAX_DIMS 16
+
+typedef struct tg_tensor tg_tensor;
+typedef struct tg_scope tg_scope;
+typedef struct tg_optimizer tg_optimizer;
+typedef struct tg_context tg_context;
+
+/* Element types, in the order of promotion; 0 stands for "the default". */
+typedef enum tg_dtype {
+  TG_DEFAULT_DTYPE = 0,
+  TG_BOOL,
+  TG_INT8,
+  TG_UINT8,
+  TG_INT16,
+  TG_UINT16,
+  TG_INT32,
+  TG_UINT32,
+  TG_INT64,
+  TG_UINT64,
+  TG_FLOAT16,
+  TG_BFLOAT16,
+  TG_FLOAT32,
+  TG_FLOAT64
+} tg_dtype;
+#define TG_DTYPE_COUNT 14
+
+/* requires_grad has three states. Unset turns into yes when the tensor is put
+ * into an optimizer; `true` works for TG_GRAD_YES. */
+typedef enum tg_grad_mode {
+  TG_GRAD_NO = -1,
+  TG_GRAD_UNSET = 0,
+  TG_GRAD_YES = 1
+} tg_grad_mode;
+
+/* A shape, or any short list of integers. */
+typedef struct tg_shape {
+  int32_t ndim;
+  int64_t dim[TG_MAX_DIMS];
+} tg_shape;
+typedef tg_shape tg_ints;
+
+/* TG_SHAPE(2, 3): a shape of two dimensions; TG_SCALAR: none at all.
+ * TG_INTS(0, -1): a list of integers, for axes, strides, paddings. */
+#ifdef __cplusplus
+} /* extern "C" */
+template <typename... Ints> inline tg_shape tg_make_shape(Ints... ints) {
+  return tg_shape{int32_t(sizeof...(ints)), {int64_t(ints)...}};
+}
+extern "C" {
+#define TG_SHAPE(...) tg_make_shape(__VA_ARGS__)
+#define TG_SCALAR (tg_shape{0, {0}})
+#else
+#define TG_SHAPE(...)                                              \
+  ((tg_shape){(int32_t)(sizeof((int64_t[]){__VA_ARGS__}) /         \
+                        sizeof(int64_t)), {__VA_ARGS__}})
+#define TG_SCALAR ((tg_shape){0, {0}})
+#endif
+#define TG_INTS(...) TG_SHAPE(__VA_ARGS__)
+
+/* Exactly zero, for an optional number whose default is something else. */
+#define TG_ZERO (-0.0)
+
+/* Helpers of the option macros: (f)(x, &options) with what was given. The
+ * field tg_ starts every options struct so that giving nothing is legal C. */
+#define TG_OPTIONS0(f, T, ...) f(&(T){.tg_ = 0, __VA_ARGS__})
+#define TG_OPTIONS1(f, T, x, ...) f((x), &(T){.tg_ = 0, __VA_ARGS__})
+#define TG_OPTIONS2(f, T, x, y, ...) f((x), (y), &(T){.tg_ = 0, __VA_ARGS__})
+#define TG_OPTIONS3(f, T, x, y, z, ...) \
+  f((x), (y), (z), &(T){.tg_ = 0, __VA_ARGS__})
+
+/* A list of tensors. TG_LIST(a, b): what tg_cat or an optimizer takes. */
+typedef struct tg_list {
+  int64_t count;
+  tg_tensor *const *items;
+} tg_list;
+#ifndef __cplusplus
+#define TG_LIST(...)                                               \
+  ((tg_list){(int64_t)(sizeof((tg_tensor *[]){__VA_ARGS__}) /      \
+                       sizeof(tg_tensor *)),                       \
+             (tg_tensor *[]){__VA_ARGS__}})
+#endif
+
+/* --------------------------------------------- errors, memory, counters -- */
+
+/* The message of the first failure since the last call of tg_error or
+ * tg_clear_error on this thread, or NULL. The text stays valid until the next
+ * failure on this thread. */
+const char *tg_error(void);
+void tg_clear_error(void);
+
+/* Records a message as the library does, for user Functions. Returns NULL. */
+void *tg_fail(const char *format, ...) TG_PRINTF(1, 2);
+
+/* The functions that all memory comes from. `alloc` gives `size` bytes aligned
+ * like malloc's or NULL; `release` frees them. Set it before the first tensor
+ * is made; fails (-1) while anything is allocated. NULL: malloc and free. */
+typedef struct tg_allocator {
+  void *(*alloc)(size_t size, void *user);
+  void (*release)(void *memory, size_t size, void *user);
+  void *user;
+} tg_allocator;
+int tg_set_allocator(const tg_allocator *allocator);
+
+/* What is alive now, in all threads, and what has been done since the start.
+ * `bytes` counts everything allocated, `buffer_bytes` tensor data alone. */
+typedef struct tg_counters {
+  int64_t tensors, nodes, buffers;
+  int64_t bytes, peak_bytes;
+  int64_t buffer_bytes, peak_buffer_bytes;
+  int64_t kernels_run, kernels_compiled;
+  int64_t schedules, schedules_replayed;
+} tg_counters;
+tg_counters tg_get_counters(void);
+/* Sets the peaks to what is in use now. */
+void tg_reset_peak(void);
+
+/* Frees this thread's root scope and, when no other thread uses the library,
+ * all caches and the thread pool. Tensors of this thread must not be used
+ * afterwards; the library may be. Optional: it makes leak checkers quiet. */
+void tg_shutdown(void);
+
+/* --------------------------------------------------------------- scopes -- */
+
+/* TG_SCOPE { ... } frees at its end every tensor made inside, except kept
+ * ones. With gcc, clang and C++ that also holds on return, break and goto;
+ * elsewhere a scope left early is freed with the scope around it. */
+tg_scope *tg_scope_open(void);
+void tg_scope_close(tg_scope *scope);
+void tg_scope_cleanup(tg_scope **scope);
+#if defined(__cplusplus)
+} /* extern "C" */
+struct tg_scope_guard {
+  tg_scope *scope;
+  bool once;
+  tg_scope_guard() : scope(tg_scope_open()), once(true) {}
+  ~tg_scope_guard() { tg_scope_close(scope); }
+  tg_scope_guard(const tg_scope_guard &) = delete;
+  tg_scope_guard &operator=(const tg_scope_guard &) = delete;
+};
+#define TG_SCOPE for (tg_scope_guard tg_guard; tg_guard.once; tg_guard.once = false)
+extern "C" {
+#elif defined(__GNUC__) || defined(__clang__)
+#define TG_SCOPE                                                        \
+  for (tg_scope *tg_scope_ __attribute__((cleanup(tg_scope_cleanup))) = \
+           tg_scope_open(), *tg_once_ = tg_scope_;                      \
+       tg_once_; tg_once_ = NULL)
+#else
+#define TG_SCOPE                                           \
+  for (tg_scope *tg_scope_ = tg_scope_open(); tg_scope_;   \
+       tg_scope_close(tg_scope_), tg_scope_ = NULL)
+#endif
+
+/* Moves `t` to the scope around the innermost one. Returns t. */
+tg_tensor *tg_keep(tg_tensor *t);
+
+/* For language bindings, whose objects live outside scopes: one more owner,
+ * one owner less. The tensor dies with its last owner. */
+tg_tensor *tg_retain(tg_tensor *t);
+void tg_release(tg_tensor *t);
+/* Takes `t` out of its scope: the caller owns that reference and must
+ * tg_release it. Returns t. */
+tg_tensor *tg_take_ownership(tg_tensor *t);
+
+/* ------------------------------------------------------- per-thread state -- */
+
+/* The dtype of new float tensors: float32 unless set. Only float dtypes. */
+tg_dtype tg_default_dtype(void);
+int tg_set_default_dtype(tg_dtype dtype);
+
+/* The device of new tensors: "CPU" (the built-in backend) unless set here or
+ * by TG_DEVICE. "REF" is the scalar reference that the tests compare with. */
+const char *tg_default_device(void);
+int tg_set_default_device(const char *device);
+/* The name of device `i`, or NULL past the last. */
+const char *tg_device_name(int i);
+
+/* Training mode: dropout acts only while it is on. Returns the old mode. */
+bool tg_training(void);
+bool tg_set_training(bool on);
+
+/* No-grad mode: results do not remember how they were made. */
+bool tg_no_grad(void);
+bool tg_set_no_grad(bool on);
+/* TG_NO_GRAD { ... }: no-grad mode inside the braces. */
+void tg_restore_no_grad(const bool *old);
+#if defined(__GNUC__) || defined(__clang__)
+#define TG_NO_GRAD                                                         \
+  for (bool tg_old_ __attribute__((cleanup(tg_restore_no_grad))) =         \
+           tg_set_no_grad(true), tg_first_ = true;                         \
+       tg_first_; tg_first_ = false)
+#else
+#define TG_NO_GRAD                                                         \
+  for (bool tg_old_ = tg_set_no_grad(true), tg_first_ = true; tg_first_;   \
+       tg_first_ = false, tg_set_no_grad(tg_old_))
+#endif
+
+/* Starts this thread's random sequence again: the same seed and the same
+ * calls give the same bits on every device and any number of threads.
+ * Counter-based Threefry 2x32 (Salmon et al. 2011). */
+void tg_manual_seed(uint64_t seed);
+
+/* ------------------------------------------------------------- creation -- */
+
+/* What every creation function accepts beside its own arguments. */
+typedef struct tg_create_opts {
+  int tg_;
+  tg_dtype dtype;             /* the default dtype */
+  const char *device;         /* the default device */
+  tg_grad_mode requires_grad; /* unset */
+  const char *name;           /* none; copied */
+  double low, high;           /* uniform: -1, 1; randint: 0, 10 (both or none) */
+  double mean, std;           /* normal: 0, 1 */
+  double a;                   /* kaiming: 0.01, the negative slope */
+  double step;                /* arange: 1 */
+} tg_create_opts;
+
+/* A copy of `data`, row-major, of `shape` and `.dtype`. Runs now. */
+tg_tensor *tg_from(const void *data, tg_shape shape, const tg_create_opts *o);
+#define tg_from(data, ...) TG_OPTIONS2(tg_from, tg_create_opts, data, __VA_ARGS__, )
+
+/* Like tg_from without the copy: `data` must stay alive and unchanged until
+ * `release(data, user)` is called (NULL: no call). Assigning to the tensor
+ * does not write into `data`. When it fails, nothing is released. */
+tg_tensor *tg_borrow(void *data, tg_shape shape, tg_dtype dtype,
+                     void (*release)(void *data, void *user), void *user);
+
+/* A scalar tensor []: the constant `value` of the default (or given) dtype. */
+tg_tensor *tg_scalar(double value, const tg_create_opts *o);
+#define tg_scalar(...) TG_OPTIONS1(tg_scalar, tg_create_opts, __VA_ARGS__, )
+
+/* Memory of that shape whose contents are not set. */
+tg_tensor *tg_empty(tg_shape shape, const tg_create_opts *o);
+#define tg_empty(...) TG_OPTIONS1(tg_empty, tg_create_opts, __VA_ARGS__, )
+/* out[...] = value, 0, 1. */
+tg_tensor *tg_full(tg_shape shape, double value, const tg_create_opts *o);
+#define tg_full(shape, ...) TG_OPTIONS2(tg_full, tg_create_opts, shape, __VA_ARGS__, )
+tg_tensor *tg_zeros(tg_shape shape, const tg_create_opts *o);
+#define tg_zeros(...) TG_OPTIONS1(tg_zeros, tg_create_opts, __VA_ARGS__, )
+tg_tensor *tg_ones(tg_shape shape, const tg_create_opts *o);
+#define tg_ones(...) TG_OPTIONS1(tg_ones, tg_create_opts, __VA_ARGS__, )
+/* The same with the shape, dtype and device of `x`. */
+tg_tensor *tg_full_like(tg_tensor *x, double value, const tg_create_opts *o);
+#define tg_full_like(x, ...) TG_OPTIONS2(tg_full_like, tg_create_opts, x, __VA_ARGS__, )
+tg_tensor *tg_zeros_like(tg_tensor *x, const tg_create_opts *o);
+#define tg_zeros_like(...) TG_OPTIONS1(tg_zeros_like, tg_create_opts, __VA_ARGS__, )
+tg_tensor *tg_ones_like(tg_tensor *x, const tg_create_opts *o);
+#define tg_ones_like(...) TG_OPTIONS1(tg_ones_like, tg_create_opts, __VA_ARGS__, )
+/* out[i] = start + i * step, for i from 0 while before `stop`:
+ * [ceil((stop - start) / step)]. A range of no elements is legal. */
+tg_tensor *tg_arange(double start, double stop, const tg_create_opts *o);
+#define tg_arange(start, ...) TG_OPTIONS2(tg_arange, tg_create_opts, start, __VA_ARGS__, )
+/* out[i][j] = (i == j): [n, n]. */
+tg_tensor *tg_eye(int64_t n, const tg_create_opts *o);
+#define tg_eye(...) TG_OPTIONS1(tg_eye, tg_create_opts, __VA_ARGS__, )
+
+/* Random tensors. The counter is taken when the tensor is made, so two draws
+ * differ. rand: uniform in [0, 1). randn: standard normal (Box-Muller).
+ * randint: whole numbers in [low, high), int64 unless .dtype says otherwise.
+ * uniform: [low, high). normal: mean + std * randn.
+ * scaled_uniform: uniform(-1, 1) / sqrt(numel).
+ * glorot_uniform: uniform(-1, 1) * sqrt(6 / (dim[0] + numel / dim[0])).
+ * kaiming_uniform: bound sqrt(3) * sqrt(2 / (1 + a^2)) / sqrt(fan_in), with
+ * fan_in = numel / dim[0] (He et al. 2015). kaiming_normal: that std. */
+tg_tensor *tg_rand(tg_shape shape, const tg_create_opts *o);
+#define tg_rand(...) TG_OPTIONS1(tg_rand, tg_create_opts, __VA_ARGS__, )
+tg_tensor *tg_randn(tg_shape shape, const tg_create_opts *o);
+#define tg_randn(...) TG_OPTIONS1(tg_randn, tg_create_opts, __VA_ARGS__, )
+tg_tensor *tg_randint(tg_shape shape, const tg_create_opts *o);
+#define tg_randint(...) TG_OPTIONS1(tg_randint, tg_create_opts, __VA_ARGS__, )
+tg_tensor *tg_uniform(tg_shape shape, const tg_create_opts *o);
+#define tg_uniform(...) TG_OPTIONS1(tg_uniform, tg_create_opts, __VA_ARGS__, )
+tg_tensor *tg_normal(tg_shape shape, const tg_create_opts *o);
+#define tg_normal(...) TG_OPTIONS1(tg_normal, tg_create_opts, __VA_ARGS__, )
+tg_tensor *tg_scaled_uniform(tg_shape shape, const tg_create_opts *o);
+#define tg_scaled_uniform(...) TG_OPTIONS1(tg_scaled_uniform, tg_create_opts, __VA_ARGS__, )
+tg_tensor *tg_glorot_uniform(tg_shape shape, const tg_create_opts *o);
+#define tg_glorot_uniform(...) TG_OPTIONS1(tg_glorot_uniform, tg_create_opts, __VA_ARGS__, )
+tg_tensor *tg_kaiming_uniform(tg_shape shape, const tg_create_opts *o);
+#define tg_kaiming_uniform(...) TG_OPTIONS1(tg_kaiming_uniform, tg_create_opts, __VA_ARGS__, )
+tg_tensor *tg_kaiming_normal(tg_shape shape, const tg_create_opts *o);
+#define tg_kaiming_normal(...) TG_OPTIONS1(tg_kaiming_normal, tg_create_opts, __VA_ARGS__, )
+
+/* Draws `samples` category numbers per row of `weights`, [C] or [N, C], with
+ * probability weight / sum(weights): [samples] or [N, samples], int64. Without
+ * .replacement only one sample is allowed. */
+typedef struct tg_multinomial_opts {
+  int tg_;
+  bool replacement;
+} tg_multinomial_opts;
+tg_tensor *tg_multinomial(tg_tensor *weights, int64_t samples, const tg_multinomial_opts *o);
+#define tg_multinomial(weights, ...) \
+  TG_OPTIONS2(tg_multinomial, tg_multinomial_opts, weights, __VA_ARGS__, )
+
+/* ----------------------------------------------------------------- data -- */
+
+/* What a tensor is. Each gives 0 (NULL) for a NULL tensor. */
+const char *tg_device(const tg_tensor *t);
+tg_shape tg_shape_of(const tg_tensor *t);
+/* Size along `axis`, which may be negative; -1 when there is no such axis. */
+int64_t tg_dim(const tg_tensor *t, int axis);
+tg_dtype tg_dtype_of(const tg_tensor *t);
+int tg_ndim(const tg_tensor *t);
+int64_t tg_numel(const tg_tensor *t);
+int64_t tg_element_size(const tg_tensor *t);
+int64_t tg_nbytes(const tg_tensor *t);
+bool tg_is_floating_point(const tg_tensor *t);
+bool tg_is_realized(const tg_tensor *t);
+
+/* The name that messages, printing and files show. Copied. Returns t. */
+tg_tensor *tg_set_name(tg_tensor *t, const char *name);
+const char *tg_name(const tg_tensor *t);
+
+/* Computes `t` now. Returns t, or NULL when that failed (t stays usable). */
+tg_tensor *tg_realize(tg_tensor *t);
+/* Computes several tensors in one schedule. 0, or -1. NULLs are an error. */
+int tg_corealize(tg_list tensors);
+/* Copies the elements, row-major, to `out`; `size` must be tg_nbytes(t).
+ * Realizes t. 0, or -1. (numpy() in teenygrad.) */
+int tg_to_host(tg_tensor *t, void *out, size_t size);
+/* The elements in place, row-major, valid while t lives and is not assigned
+ * to; NULL on error or for a tensor without elements. Realizes t. */
+const void *tg_data(tg_tensor *t);
+/* The value of a tensor with one element; NaN (0) and a message on error. */
+double tg_item(tg_tensor *t);
+int64_t tg_item_int(tg_tensor *t);
+/* Writes what t is, and its first elements, as text: at most `size` bytes with
+ * the final 0. Returns the length that the whole text has, or -1. Realizes t. */
+int64_t tg_to_string(tg_tensor *t, char *out, size_t size);
+
+/* Makes `t` stand for the value of `value` (same shape, dtype and device, no
+ * gradient attached). When realized, the memory of t is reused where nothing
+ * else can see it. Returns t. */
+tg_tensor *tg_assign(tg_tensor *t, tg_tensor *value);
+/* The same value, cut off from the gradient. */
+tg_tensor *tg_detach(tg_tensor *t);
+/* The same value as memory of its own; a kernel ends here. */
+tg_tensor *tg_contiguous(tg_tensor *t);
+/* The same value; its gradient becomes memory of its own. */
+tg_tensor *tg_contiguous_backward(tg_tensor *t);
+/* The value in another dtype. Float to int truncates; out of range it wraps or
+ * saturates as PyTorch on the CPU does; anything but 0 to bool is true. */
+tg_tensor *tg_cast(tg_tensor *t, tg_dtype dtype);
+/* The bits read as another dtype of the same size. No gradient. */
+tg_tensor *tg_bitcast(tg_tensor *t, tg_dtype dtype);
+tg_tensor *tg_float(tg_tensor *t);
+tg_tensor *tg_half(tg_tensor *t);
+/* The value on another device. */
+tg_tensor *tg_to(tg_tensor *t, const char *device);
+
+/* Dtype facts. tg_promote gives the dtype of a result of a and b: the later
+ * one in the order of tg_dtype; float16 with bfloat16 gives float32. */
+const char *tg_dtype_name(tg_dtype dtype);
+int64_t tg_dtype_size(tg_dtype dtype);
+bool tg_dtype_is_float(tg_dtype dtype);
+tg_dtype tg_promote(tg_dtype a, tg_dtype b);
+
+/* ------------------------------------------------------------- autograd -- */
+
+tg_grad_mode tg_requires_grad(const tg_tensor *t);
+/* Only a float tensor can require a gradient. Returns t. */
+tg_tensor *tg_set_requires_grad(tg_tensor *t, tg_grad_mode mode);
+/* The gradient that tg_backward left, owned by t, or NULL (no error). */
+tg_tensor *tg_grad(const tg_tensor *t);
+/* Sets the gradient (same shape), or drops it (NULL). Returns t. */
+tg_tensor *tg_set_grad(tg_tensor *t, tg_tensor *grad);
+/* Keeps the gradient of a tensor that is not a leaf. Returns t. */
+tg_tensor *tg_retain_grad(tg_tensor *t);
+
+/* Adds d loss / d t to the gradient of every leaf t that requires one. `loss`
+ * must have the shape [] and a gradient. The walk is iterative; it frees the
+ * record of how loss was made, so it can run once. 0, or -1. */
+int tg_backward(tg_tensor *loss);
+
+/* A Function of your own. `forward` computes with tensors in no-grad mode and
+ * returns the result. `backward` fills grads[i] (NULL: none) for each input,
+ * given d loss / d output; it returns 0, or -1 after tg_fail. NULL: asking for
+ * the gradient is an error. `destroy` frees `user` when the Function's record
+ * goes (NULL: nothing to free). */
+typedef struct tg_function {
+  const char *name;
+  tg_tensor *(*forward)(tg_context *context, tg_tensor *const *inputs, int count);
+  int (*backward)(tg_context *context, tg_tensor *grad, tg_tensor **grads);
+  void (*destroy)(void *user);
+} tg_function;
+tg_tensor *tg_apply(const tg_function *function, tg_list inputs, void *user);
+/* Inside forward: save a tensor. Inside backward: get the i-th saved one. */
+int tg_save_for_backward(tg_context *context, tg_tensor *t);
+tg_tensor *tg_saved(const tg_context *context, int i);
+void *tg_user(const tg_context *context);
+bool tg_needs_grad(const tg_context *context, int input);
+
+/* Compares the gradient of f at `inputs` (float64 leaves that require one) with
+ * central differences (f(x + eps) - f(x - eps)) / (2 eps). f may return any
+ * shape; its elements are summed with fixed uneven weights. 0 when
+ * |difference| <= atol + rtol * |numeric| everywhere, else -1 and a message
+ * that names the input, the element and both values. Runs now. */
+typedef tg_tensor *(*tg_gradcheck_function)(tg_tensor *const *inputs, int count, void *user);
+typedef struct tg_gradcheck_opts {
+  int tg_;
+  double eps;        /* 1e-6 */
+  double atol, rtol; /* 1e-5, 1e-3 */
+  void *user;
+} tg_gradcheck_opts;
+int tg_gradcheck(tg_gradcheck_function f, tg_list inputs, const tg_gradcheck_opts *o);
+#define tg_gradcheck(f, ...) TG_OPTIONS2(tg_gradcheck, tg_gradcheck_opts, f, __VA_ARGS__, )
+
+/* ------------------------------------------------------------- movement -- */
+
+/* The same elements, row-major, in another shape; one size may be -1. */
+tg_tensor *tg_reshape_to(tg_tensor *x, tg_shape shape);
+#define tg_reshape(x, ...) tg_reshape_to((x), TG_SHAPE(__VA_ARGS__))
+/* Repeats axes of size 1; -1 keeps a size. New axes come in front. */
+tg_tensor *tg_expand_to(tg_tensor *x, tg_shape shape);
+#define tg_expand(x, ...) tg_expand_to((x), TG_SHAPE(__VA_ARGS__))
+/* out.dim[i] = x.dim[order[i]]. */
+tg_tensor *tg_permute_to(tg_tensor *x, tg_ints order);
+#define tg_permute(x, ...) tg_permute_to((x), TG_INTS(__VA_ARGS__))
+/* Reverses the given axes. */
+tg_tensor *tg_flip_axes(tg_tensor *x, tg_ints axes);
+#define tg_flip(x, ...) tg_flip_axes((x), TG_INTS(__VA_ARGS__))
+/* Axis i from bounds[2i] up to bounds[2i + 1]. */
+tg_tensor *tg_shrink_to(tg_tensor *x, tg_ints bounds);
+#define tg_shrink(x, ...) tg_shrink_to((x), TG_INTS(__VA_ARGS__))
+/* Axis i gets pads[2i] elements in front and pads[2i + 1] behind, of .value. */
+typedef struct tg_pad_opts {
+  int tg_;
+  double value; /* 0 */
+} tg_pad_opts;
+tg_tensor *tg_pad(tg_tensor *x, tg_ints pads, const tg_pad_opts *o);
+#define tg_pad(x, ...) TG_OPTIONS2(tg_pad, tg_pad_opts, x, __VA_ARGS__, )
+/* Pads the last axes: {left, right, top, bottom ...}; negative values crop. */
+tg_tensor *tg_pad2d(tg_tensor *x, tg_ints pads, const tg_pad_opts *o);
+#define tg_pad2d(x, ...) TG_OPTIONS2(tg_pad2d, tg_pad_opts, x, __VA_ARGS__, )
+/* Axis i from bounds[2i] to bounds[2i + 1], which may lie outside: what is
+ * outside is .value. */
+tg_tensor *tg_slice(tg_tensor *x, tg_ints bounds, const tg_pad_opts *o);
+#define tg_slice(x, ...) TG_OPTIONS2(tg_slice, tg_pad_opts, x, __VA_ARGS__, )
+/* Swaps two axes. tg_T: the first two, as teenygrad's T. */
+tg_tensor *tg_transpose(tg_tensor *x, int axis1, int axis2);
+tg_tensor *tg_T(tg_tensor *x);
+/* Merges the axes from .start_dim (0) on into one. */
+typedef struct tg_flatten_opts {
+  int tg_;
+  int start_dim;
+} tg_flatten_opts;
+tg_tensor *tg_flatten(tg_tensor *x, const tg_flatten_opts *o);
+#define tg_flatten(...) TG_OPTIONS1(tg_flatten, tg_flatten_opts, __VA_ARGS__, )
+/* Axes of reductions and of squeeze. Without .axis: see each function. */
+typedef struct tg_axis_opts {
+  int tg_;
+  tg_ints axis;
+  bool keepdim;
+  double correction; /* std: 1 */
+} tg_axis_opts;
+/* Removes axes of size 1: the given one, or all. */
+tg_tensor *tg_squeeze(tg_tensor *x, const tg_axis_opts *o);
+#define tg_squeeze(...) TG_OPTIONS1(tg_squeeze, tg_axis_opts, __VA_ARGS__, )
+/* A new axis of size 1 before `axis`. */
+tg_tensor *tg_unsqueeze(tg_tensor *x, int axis);
+/* Repeats the whole tensor repeats[i] times along axis i. */
+tg_tensor *tg_repeat_by(tg_tensor *x, tg_ints repeats);
+#define tg_repeat(x, ...) tg_repeat_by((x), TG_INTS(__VA_ARGS__))
+/* Cuts axis `axis` into at most `count` parts of size ceil(n / count), the
+ * last one smaller. Fills out[0 ..]; returns the number of parts, or -1. */
+int64_t tg_chunk(tg_tensor *x, int64_t count, int axis, tg_tensor **out);
+/* Joins along .axis (0): all other sizes must be equal. */
+typedef struct tg_cat_opts {
+  int tg_;
+  int axis;
+} tg_cat_opts;
+tg_tensor *tg_cat(tg_list tensors, const tg_cat_opts *o);
+#define tg_cat(...) TG_OPTIONS1(tg_cat, tg_cat_opts, __VA_ARGS__, )
+/* Joins along a new axis: all shapes must be equal. */
+tg_tensor *tg_stack(tg_list tensors, const tg_cat_opts *o);
+#define tg_stack(...) TG_OPTIONS1(tg_stack, tg_cat_opts, __VA_ARGS__, )
+
+/* ------------------------------------------------------------- indexing -- */
+
+/* One position in an index: x[1, 2:8:2, None, ..., t] is
+ * tg_index(x, TG_AT(1), TG_RANGE(2, 8, 2), TG_NEW_AXIS, TG_REST, TG_BY(t)).
+ * TG_NONE leaves a bound of TG_RANGE out. */
+typedef struct tg_index_item {
+  enum { TG_ITEM_AT, TG_ITEM_RANGE, TG_ITEM_NEW_AXIS, TG_ITEM_REST, TG_ITEM_BY } kind;
+  int64_t start, stop, step;
+  tg_tensor *by;
+} tg_index_item;
+#define TG_NONE INT64_MIN
+#ifndef __cplusplus
+#define TG_AT(i) ((tg_index_item){TG_ITEM_AT, (i), 0, 0, NULL})
+#define TG_RANGE(start, stop, step) \
+  ((tg_index_item){TG_ITEM_RANGE, (start), (stop), (step), NULL})
+#define TG_ALL TG_RANGE(TG_NONE, TG_NONE, 1)
+#define TG_NEW_AXIS ((tg_index_item){TG_ITEM_NEW_AXIS, 0, 0, 0, NULL})
+#define TG_REST ((tg_index_item){TG_ITEM_REST, 0, 0, 0, NULL})
+#define TG_BY(t) ((tg_index_item){TG_ITEM_BY, 0, 0, 0, (t)})
+#define TG_ITEMS_(...)                                             \
+  (int)(sizeof((tg_index_item[]){__VA_ARGS__}) / sizeof(tg_index_item)), \
+      (tg_index_item[]){__VA_ARGS__}
+#define tg_index(x, ...) tg_index((x), TG_ITEMS_(__VA_ARGS__))
+#define tg_set_index(x, value, ...) tg_set_index((x), (value), TG_ITEMS_(__VA_ARGS__))
+#endif
+/* numpy's indexing. Index tensors are integers (broadcast against each other,
+ * negative counts from the back) or bool masks (made concrete now). Where they
+ * are not side by side their axes come first. An index out of range is an error
+ * when the result is realized. Cost: the elements touched. */
+tg_tensor *(tg_index)(tg_tensor *x, int count, const tg_index_item *items);
+/* x[items] = value (broadcast; cast to x's dtype): x stands for the changed
+ * tensor from now on. Of equal positions the last wins. Returns x. */
+tg_tensor *(tg_set_index)(tg_tensor *x, tg_tensor *value, int count,
+                          const tg_index_item *items);
+/* out[i..., r...] = x[index[i...], r...]: [I..., R...] from [V, R...] and [I...];
+ * rows of x by number. Gradient: rows are added into, in order. */
+tg_tensor *tg_take(tg_tensor *x, tg_tensor *index);
+/* out[i][j] = x[i][index[i][j]] for axis 1, and so on: out has index's shape,
+ * which may be smaller than x's outside `axis`. */
+tg_tensor *tg_gather(tg_tensor *x, tg_tensor *index, int axis);
+/* A copy of x with src[i][j] put at (or added to) x[i][index[i][j]] for axis 1. */
+tg_tensor *tg_scatter(tg_tensor *x, int axis, tg_tensor *index, tg_tensor *src);
+tg_tensor *tg_scatter_add(tg_tensor *x, int axis, tg_tensor *index, tg_tensor *src);
+
+/* -------------------------------------------------------------- reduce -- */
+
+/* Over .axis (all axes when left out); .keepdim keeps them with size 1.
+ * sum: integers and bool give int64. max, min: over no element, an error;
+ * their gradient is shared evenly among ties. mean: sum / n. std: square root
+ * of sum((x - mean)^2) / (n - .correction). */
+tg_tensor *tg_sum(tg_tensor *x, const tg_axis_opts *o);
+#define tg_sum(...) TG_OPTIONS1(tg_sum, tg_axis_opts, __VA_ARGS__, )
+tg_tensor *tg_max(tg_tensor *x, const tg_axis_opts *o);
+#define tg_max(...) TG_OPTIONS1(tg_max, tg_axis_opts, __VA_ARGS__, )
+tg_tensor *tg_min(tg_tensor *x, const tg_axis_opts *o);
+#define tg_min(...) TG_OPTIONS1(tg_min, tg_axis_opts, __VA_ARGS__, )
+tg_tensor *tg_mean(tg_tensor *x, const tg_axis_opts *o);
+#define tg_mean(...) TG_OPTIONS1(tg_mean, tg_axis_opts, __VA_ARGS__, )
+tg_tensor *tg_std(tg_tensor *x, const tg_axis_opts *o);
+#define tg_std(...) TG_OPTIONS1(tg_std, tg_axis_opts, __VA_ARGS__, )
+/* exp(x - max) / sum(exp(x - max)) along .axis (-1), and its logarithm. */
+tg_tensor *tg_softmax(tg_tensor *x, const tg_axis_opts *o);
+#define tg_softmax(...) TG_OPTIONS1(tg_softmax, tg_axis_opts, __VA_ARGS__, )
+tg_tensor *tg_log_softmax(tg_tensor *x, const tg_axis_opts *o);
+#define tg_log_softmax(...) TG_OPTIONS1(tg_log_softmax, tg_axis_opts, __VA_ARGS__, )
+/* Position of the largest (smallest) element along .axis, int64; without
+ * .axis, in the flattened tensor. Of equal ones the first. */
+tg_tensor *tg_argmax(tg_tensor *x, const tg_axis_opts *o);
+#define tg_argmax(...) TG_OPTIONS1(tg_argmax, tg_axis_opts, __VA_ARGS__, )
+tg_tensor *tg_argmin(tg_tensor *x, const tg_axis_opts *o);
+#define tg_argmin(...) TG_OPTIONS1(tg_argmin, tg_axis_opts, __VA_ARGS__, )
+/* out[i] = x[0] + ... + x[i] along `axis`. Integers and bool give int64. */
+tg_tensor *tg_cumsum(tg_tensor *x, int axis);
+/* The upper (lower) triangle of the last two axes from diagonal k; else 0. */
+tg_tensor *tg_triu(tg_tensor *x, int64_t k);
+tg_tensor *tg_tril(tg_tensor *x, int64_t k);
+
+/* ------------------------------------------------- linear algebra and nn -- */
+
+/* Matrix product: [K]x[K] -> [], [M,K]x[K,N] -> [M,N], [B...,M,K]x[B...,K,N]
+ * -> [B...,M,N] with B... broadcast. The gradient is a matrix product too. */
+tg_tensor *tg_dot(tg_tensor *x, tg_tensor *w);
+tg_tensor *tg_matmul(tg_tensor *x, tg_tensor *w);
+/* x . w + b: [..., I] [I, O] [O] -> [..., O]; w of one axis multiplies
+ * elementwise. .bias may be left out. */
+typedef struct tg_linear_opts {
+  int tg_;
+  tg_tensor *bias;
+} tg_linear_opts;
+tg_tensor *tg_linear(tg_tensor *x, tg_tensor *weight, const tg_linear_opts *o);
+#define tg_linear(x, ...) TG_OPTIONS2(tg_linear, tg_linear_opts, x, __VA_ARGS__, )
+/* layers[n-1](... layers[0](x, user[0]) ..., user[n-1]); user may be NULL. */
+typedef tg_tensor *(*tg_layer)(tg_tensor *x, void *user);
+tg_tensor *tg_sequential(tg_tensor *x, int count, const tg_layer *layers, void *const *user);
+
+/* Convolution (cross-correlation) over the last 1 to 3 axes:
+ * x [N, G*I, H...], weight [O, I, K...] -> [N, O, Y...] with
+ * Y = (H + pads - dilation * (K - 1) - 1) / stride + 1.
+ * Lists: one number for all axes or one per axis; padding also as
+ * {left, right, top, bottom ...}, where a negative number crops. */
+typedef struct tg_conv_opts {
+  int tg_;
+  tg_tensor *bias;        /* [O] */
+  int64_t groups;         /* 1 */
+  tg_ints stride;         /* 1 */
+  tg_ints dilation;       /* 1 */
+  tg_ints padding;        /* 0 */
+  tg_ints output_padding; /* 0; conv_transpose2d only */
+} tg_conv_opts;
+tg_tensor *tg_conv2d(tg_tensor *x, tg_tensor *weight, const tg_conv_opts *o);
+#define tg_conv2d(x, ...) TG_OPTIONS2(tg_conv2d, tg_conv_opts, x, __VA_ARGS__, )
+/* The gradient of conv2d by its input, as an operation: x [N, G*I, H...],
+ * weight [G*I, O, K...] -> [N, G*O, (H - 1) * stride - 2 * padding
+ * + dilation * (K - 1) + output_padding + 1 ...]. */
+tg_tensor *tg_conv_transpose2d(tg_tensor *x, tg_tensor *weight, const tg_conv_opts *o);
+#define tg_conv_transpose2d(x, ...) TG_OPTIONS2(tg_conv_transpose2d, tg_conv_opts, x, __VA_ARGS__, )
+
+/* Mean (maximum) over windows of the last axes, [N, C, H...] -> [N, C, Y...]. */
+typedef struct tg_pool_opts {
+  int tg_;
+  tg_ints kernel;   /* 2, 2 */
+  tg_ints stride;   /* the kernel */
+  tg_ints dilation; /* 1; max_pool2d only */
+} tg_pool_opts;
+tg_tensor *tg_avg_pool2d(tg_tensor *x, const tg_pool_opts *o);
+#define tg_avg_pool2d(...) TG_OPTIONS1(tg_avg_pool2d, tg_pool_opts, __VA_ARGS__, )
+tg_tensor *tg_max_pool2d(tg_tensor *x, const tg_pool_opts *o);
+#define tg_max_pool2d(...) TG_OPTIONS1(tg_max_pool2d, tg_pool_opts, __VA_ARGS__, )
+
+/* (x - mean) / sqrt(var + eps) over .axis (-1); Ba et al. 2016. */
+typedef struct tg_layernorm_opts {
+  int tg_;
+  tg_ints axis;
+  double eps; /* 1e-5 */
+} tg_layernorm_opts;
+tg_tensor *tg_layernorm(tg_tensor *x, const tg_layernorm_opts *o);
+#define tg_layernorm(...) TG_OPTIONS1(tg_layernorm, tg_layernorm_opts, __VA_ARGS__, )
+/* (x - mean) * weight * invstd + bias per channel (axis 1); weight and bias may
+ * be NULL, the others are [C]. Ioffe and Szegedy 2015. */
+tg_tensor *tg_batchnorm(tg_tensor *x, tg_tensor *weight, tg_tensor *bias,
+                        tg_tensor *mean, tg_tensor *invstd);
+/* In training mode: zero with probability p, the rest times 1 / (1 - p). */
+tg_tensor *tg_dropout(tg_tensor *x, double p);
+/* softmax(q . k^T / sqrt(E) + mask) . v: q [..., L, E], k [..., S, E],
+ * v [..., S, V] -> [..., L, V]. A bool mask lets true pass, any other is added. */
+typedef struct tg_attention_opts {
+  int tg_;
+  tg_tensor *mask;
+  bool causal;
+  double dropout; /* 0 */
+} tg_attention_opts;
+tg_tensor *tg_scaled_dot_product_attention(tg_tensor *q, tg_tensor *k, tg_tensor *v,
+                                           const tg_attention_opts *o);
+#define tg_scaled_dot_product_attention(q, k, ...) \
+  TG_OPTIONS3(tg_scaled_dot_product_attention, tg_attention_opts, q, k, __VA_ARGS__, )
+/* Mean over all elements of -(y log x + (1 - y) log(1 - x)); the second form
+ * takes logits, x = sigmoid(logits), and is stable for large ones. */
+tg_tensor *tg_binary_crossentropy(tg_tensor *x, tg_tensor *y);
+tg_tensor *tg_binary_crossentropy_logits(tg_tensor *logits, tg_tensor *y);
+/* Mean over the labels of -log_softmax(logits)[label]: logits [..., C], labels
+ * [...] of an integer dtype. Labels equal to .ignore_index (-1) do not count. */
+typedef struct tg_crossentropy_opts {
+  int tg_;
+  tg_ints ignore_index;
+} tg_crossentropy_opts;
+tg_tensor *tg_sparse_categorical_crossentropy(tg_tensor *logits, tg_tensor *labels,
+                                              const tg_crossentropy_opts *o);
+#define tg_sparse_categorical_crossentropy(logits, ...) \
+  TG_OPTIONS2(tg_sparse_categorical_crossentropy, tg_crossentropy_opts, logits, __VA_ARGS__, )
+
+/* --------------------------------------------------------------- unary -- */
+
+tg_tensor *tg_neg(tg_tensor *x);        /* -x */
+tg_tensor *tg_log(tg_tensor *x);        /* ln x */
+tg_tensor *tg_log2(tg_tensor *x);       /* ln x / ln 2 */
+tg_tensor *tg_exp(tg_tensor *x);        /* e^x */
+tg_tensor *tg_exp2(tg_tensor *x);       /* 2^x */
+tg_tensor *tg_relu(tg_tensor *x);       /* max(x, 0); slope 0 at 0 */
+tg_tensor *tg_sigmoid(tg_tensor *x);    /* 1 / (1 + e^-x) */
+tg_tensor *tg_sin(tg_tensor *x);
+tg_tensor *tg_cos(tg_tensor *x);
+tg_tensor *tg_tan(tg_tensor *x);
+tg_tensor *tg_sqrt(tg_tensor *x);
+tg_tensor *tg_rsqrt(tg_tensor *x);      /* 1 / sqrt x */
+tg_tensor *tg_trunc(tg_tensor *x);      /* towards 0; gradient 0 */
+tg_tensor *tg_ceil(tg_tensor *x);
+tg_tensor *tg_floor(tg_tensor *x);
+tg_tensor *tg_square(tg_tensor *x);     /* x^2 */
+tg_tensor *tg_clip(tg_tensor *x, double low, double high);
+tg_tensor *tg_abs(tg_tensor *x);
+tg_tensor *tg_sign(tg_tensor *x);       /* -1, 0, 1; gradient 0 */
+tg_tensor *tg_reciprocal(tg_tensor *x); /* 1 / x */
+tg_tensor *tg_elu(tg_tensor *x, double alpha);  /* x > 0 ? x : alpha (e^x - 1) */
+tg_tensor *tg_celu(tg_tensor *x, double alpha); /* max(x,0) + min(0, alpha (e^(x/alpha) - 1)) */
+tg_tensor *tg_swish(tg_tensor *x);      /* x sigmoid(x) */
+tg_tensor *tg_silu(tg_tensor *x);       /* the same */
+tg_tensor *tg_relu6(tg_tensor *x);      /* min(max(x, 0), 6) */
+tg_tensor *tg_hardswish(tg_tensor *x);  /* x relu6(x + 3) / 6 */
+tg_tensor *tg_tanh(tg_tensor *x);
+tg_tensor *tg_sinh(tg_tensor *x);
+tg_tensor *tg_cosh(tg_tensor *x);
+tg_tensor *tg_atanh(tg_tensor *x);
+tg_tensor *tg_asinh(tg_tensor *x);
+tg_tensor *tg_acosh(tg_tensor *x);
+tg_tensor *tg_hardtanh(tg_tensor *x, double low, double high);
+tg_tensor *tg_gelu(tg_tensor *x);       /* tanh form; Hendrycks and Gimpel 2016 */
+tg_tensor *tg_quick_gelu(tg_tensor *x); /* x sigmoid(1.702 x) */
+tg_tensor *tg_leakyrelu(tg_tensor *x, double slope); /* x > 0 ? x : slope x */
+tg_tensor *tg_mish(tg_tensor *x);       /* x tanh(softplus(x)) */
+tg_tensor *tg_softplus(tg_tensor *x, double beta); /* ln(1 + e^(beta x)) / beta */
+tg_tensor *tg_softsign(tg_tensor *x);   /* x / (1 + |x|) */
+
+/* --------------------------------------------------- binary and ternary -- */
+
+/* Shapes broadcast as in numpy. Either operand may be a C number: in C through
+ * the macros below, elsewhere made by tg_number or tg_whole, which give a
+ * constant that takes the other operand's dtype. */
+tg_tensor *tg_number(double value);
+tg_tensor *tg_whole(int64_t value);
+tg_tensor *tg_add(tg_tensor *a, tg_tensor *b);     /* a + b */
+tg_tensor *tg_sub(tg_tensor *a, tg_tensor *b);     /* a - b */
+tg_tensor *tg_mul(tg_tensor *a, tg_tensor *b);     /* a * b */
+tg_tensor *tg_div(tg_tensor *a, tg_tensor *b);     /* a / b; integers give floats */
+tg_tensor *tg_pow(tg_tensor *a, tg_tensor *b);     /* a^b */
+tg_tensor *tg_maximum(tg_tensor *a, tg_tensor *b); /* gradient halved on ties */
+tg_tensor *tg_minimum(tg_tensor *a, tg_tensor *b);
+/* Comparisons give bool and have no gradient. */
+tg_tensor *tg_lt(tg_tensor *a, tg_tensor *b);
+tg_tensor *tg_gt(tg_tensor *a, tg_tensor *b);
+tg_tensor *tg_ge(tg_tensor *a, tg_tensor *b);
+tg_tensor *tg_le(tg_tensor *a, tg_tensor *b);
+tg_tensor *tg_ne(tg_tensor *a, tg_tensor *b);
+tg_tensor *tg_eq(tg_tensor *a, tg_tensor *b);
+/* condition ? a : b; any dtype but 0 counts as true. */
+tg_tensor *tg_where(tg_tensor *condition, tg_tensor *a, tg_tensor *b);
+
+#ifndef __cplusplus
+static inline tg_tensor *tg_same_(tg_tensor *t) { return t; }
+static inline tg_tensor *tg_null_(void *t) { return (tg_tensor *)t; }
+#define TG_OPERAND(x)                                                    \
+  _Generic((x), tg_tensor *: tg_same_, void *: tg_null_,                 \
+           float: tg_number, double: tg_number, long double: tg_number,  \
+           default: tg_whole)(x)
+#define tg_add(a, b) tg_add(TG_OPERAND(a), TG_OPERAND(b))
+#define tg_sub(a, b) tg_sub(TG_OPERAND(a), TG_OPERAND(b))
+#define tg_mul(a, b) tg_mul(TG_OPERAND(a), TG_OPERAND(b))
+#define tg_div(a, b) tg_div(TG_OPERAND(a), TG_OPERAND(b))
+#define tg_pow(a, b) tg_pow(TG_OPERAND(a), TG_OPERAND(b))
+#define tg_maximum(a, b) tg_maximum(TG_OPERAND(a), TG_OPERAND(b))
+#define tg_minimum(a, b) tg_minimum(TG_OPERAND(a), TG_OPERAND(b))
+#define tg_lt(a, b) tg_lt(TG_OPERAND(a), TG_OPERAND(b))
+#define tg_gt(a, b) tg_gt(TG_OPERAND(a), TG_OPERAND(b))
+#define tg_ge(a, b) tg_ge(TG_OPERAND(a), TG_OPERAND(b))
+#define tg_le(a, b) tg_le(TG_OPERAND(a), TG_OPERAND(b))
+#define tg_ne(a, b) tg_ne(TG_OPERAND(a), TG_OPERAND(b))
+#define tg_eq(a, b) tg_eq(TG_OPERAND(a), TG_OPERAND(b))
+#define tg_where(c, a, b) tg_where((c), TG_OPERAND(a), TG_OPERAND(b))
+#endif
+
+/* ----------------------------------------------------------- optimizers -- */
+
+/* Optimizers belong to the scope they are made in, like their state. They set
+ * requires_grad of unset parameters to yes, leave out those with no, and count
+ * a parameter given twice once. */
+typedef struct tg_optim_opts {
+  int tg_;
+  double lr;           /* 0.001 */
+  double momentum;     /* SGD: 0 */
+  double weight_decay; /* SGD, Adam, LAMB: 0; AdamW: 0.01 */
+  bool nesterov;       /* SGD: false */
+  double b1, b2;       /* 0.9, 0.999 */
+  double eps;          /* Adam, AdamW: 1e-8; LAMB: 1e-6 */
+} tg_optim_opts;
+/* g = grad + wd p; b = momentum b + g; p -= lr (nesterov ? g + momentum b : b). */
+tg_optimizer *tg_sgd(tg_list params, const tg_optim_opts *o);
+#define tg_sgd(...) TG_OPTIONS1(tg_sgd, tg_optim_opts, __VA_ARGS__, )
+/* m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; with m', v' = m, v over (1 - b^t):
+ * p -= lr (m' / (sqrt v' + eps) + wd p). Kingma and Ba 2014; AdamW: Loshchilov
+ * and Hutter 2017. Adam is AdamW without weight decay. */
+tg_optimizer *tg_adam(tg_list params, const tg_optim_opts *o);
+#define tg_adam(...) TG_OPTIONS1(tg_adam, tg_optim_opts, __VA_ARGS__, )
+tg_optimizer *tg_adamw(tg_list params, const tg_optim_opts *o);
+#define tg_adamw(...) TG_OPTIONS1(tg_adamw, tg_optim_opts, __VA_ARGS__, )
+/* AdamW's step times the trust ratio |p| / |step|; You et al. 2019. */
+tg_optimizer *tg_lamb(tg_list params, const tg_optim_opts *o);
+#define tg_lamb(...) TG_OPTIONS1(tg_lamb, tg_optim_opts, __VA_ARGS__, )
+/* Drops the gradients. 0, or -1. */
+int tg_zero_grad(tg_optimizer *optimizer);
+/* Updates the parameters in place from their gradients. Runs now, in one
+ * schedule with `also` (tg_step_with), such as the loss. 0, or -1 with every
+ * parameter and all state as they were. */
+int tg_step(tg_optimizer *optimizer);
+int tg_step_with(tg_optimizer *optimizer, tg_list also);
+/* The learning rate, a tensor [] that tg_assign or tg_set_lr can change. */
+tg_tensor *tg_lr(tg_optimizer *optimizer);
+int tg_set_lr(tg_optimizer *optimizer, double lr);
+/* Parameters (then m, v, momentum and step count) for saving and loading.
+ * tensor `i` of the optimizer's state, NULL past the last (no error). */
+tg_tensor *tg_optimizer_state(tg_optimizer *optimizer, int64_t i);
+
+/* ---------------------------------------------------------------- files -- */
+
+/* Reads an IDX file (LeCun) of any dtype and rank, plain or, where the library
+ * was built with zlib, gzipped. Runs now. */
+tg_tensor *tg_load_idx(const char *path);
+/* numpy's .npy and .npz: row-major or column-major on reading, little or big
+ * endian. bfloat16 is written as uint16 under "name.bf16". Runs now. */
+tg_tensor *tg_load_npy(const char *path);
+int tg_save_npy(const char *path, tg_tensor *t);
+/* Saves tensors under their names into one .npz; written aside, then renamed,
+ * so an interrupted run leaves the old file whole. 0, or -1. */
+int tg_save_npz(const char *path, tg_list tensors);
+/* Assigns to each tensor the array of its name; all or none. Shapes and dtypes
+ * must match; arrays nobody asked for are an error. 0, or -1. */
+int tg_load_npz(const char *path, tg_list tensors);
+
+/* ------------------------------------------------------------- progress -- */
+
+/* A progress bar on standard error, silent when that is no terminal or CI is
+ * set. The only part of the library that prints, and only when called. */
+typedef struct tg_progress {
+  const char *title;
+  int64_t total, done;
+  double started, shown;
+  bool visible;
+} tg_progress;
+tg_progress tg_progress_begin(const char *title, int64_t total);
+void tg_progress_step(tg_progress *bar, const char *format, ...) TG_PRINTF(2, 3);
+void tg_progress_end(tg_progress *bar);
+
+#ifdef __cplusplus
+} /* extern "C" */
+#include "teenygrad.hpp"
+#endif
+#endif

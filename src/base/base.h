@@ -1,0 +1,75 @@
+/* base: what every room stands on: errors, memory, hashing, dtypes, the
+ * environment and the state of a thread.
+ *
+ * Memory has one door: tg_alloc and tg_free, over the allocator that the user
+ * may replace. Every allocation can fail; a failure is recorded once, here, so
+ * callers only hand NULL on.
+ */
+#ifndef TG_BASE_H
+#define TG_BASE_H
+
+#include <stdatomic.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "teenygrad/teenygrad.h"
+
+/* ---- memory: NULL and a recorded message when there is none */
+void *tg_alloc(size_t size);            /* contents not set */
+void *tg_alloc_zero(size_t size);
+void *tg_grow(void *old, size_t size);  /* realloc; old is kept on failure */
+void tg_free(void *memory);             /* NULL is fine */
+void *tg_alloc_data(size_t size);       /* tensor data: 64-byte aligned */
+void tg_free_data(void *memory);
+
+/* Makes room for one more element in a growing array. `*items` has room for
+ * `*room` elements of `size` bytes and holds `count`. false: out of memory. */
+bool tg_reserve(void **items, int64_t *room, int64_t count, size_t size);
+
+/* ---- errors */
+bool tg_has_error(void);                 /* recorded and not yet read */
+void tg_null_argument(const char *call); /* records "call: got NULL" if nothing is recorded */
+/* "(2, 3)" in a buffer that stays valid for the next 7 calls on this thread. */
+const char *tg_shape_text(const int64_t *dims, int ndim);
+const char *tg_dtype_text(tg_dtype dtype);
+
+/* ---- hashing: FNV-1a, 64 bits, for tables inside one process */
+uint64_t tg_hash(uint64_t seed, const void *data, size_t size);
+#define TG_HASH_SEED UINT64_C(0xcbf29ce484222325)
+
+/* ---- environment */
+int64_t tg_env_int(const char *name, int64_t otherwise);
+int tg_debug(void); /* the DEBUG level, read once */
+
+/* ---- float16 and bfloat16: round to nearest even, as IEEE 754 says */
+float tg_half_to_float(uint16_t bits);
+uint16_t tg_float_to_half(float value);
+float tg_bfloat_to_float(uint16_t bits);
+uint16_t tg_float_to_bfloat(float value);
+
+/* ---- the state of one thread; the rooms above own the fields they name */
+typedef struct tg_thread {
+  char *error;              /* base */
+  bool error_unread;
+  tg_scope *scope;          /* tensor: innermost open scope */
+  struct tg_node **pool;    /* graph: nodes made and not yet handed on */
+  int64_t pool_count, pool_room;
+  tg_dtype default_dtype;   /* 0: float32 */
+  int default_device;
+  bool training, no_grad;
+  bool seeded;
+  uint64_t seed, drawn;     /* tensor: the random generator */
+} tg_thread;
+tg_thread *tg_this_thread(void);
+
+/* ---- counters; tg_get_counters reads them */
+typedef struct tg_counts {
+  _Atomic int64_t tensors, nodes, buffers, bytes, peak_bytes, buffer_bytes,
+      peak_buffer_bytes, kernels_run, kernels_compiled, schedules,
+      schedules_replayed;
+} tg_counts;
+extern tg_counts tg_count;
+
+double tg_seconds(void); /* a clock that only goes forward */
+
+#endif
