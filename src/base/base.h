@@ -48,19 +48,25 @@ float tg_bfloat_to_float(uint16_t bits);
 uint16_t tg_float_to_bfloat(float value);
 
 /* ---- the state of one thread; the rooms above own the fields they name */
+#define TG_ERROR_ROOM 1024
 typedef struct tg_thread {
-  char *error;              /* base */
+  char error[TG_ERROR_ROOM]; /* base; here so that it works without memory */
   bool error_unread;
+  bool ends;                /* base: the end of the thread cleans this up */
   tg_scope *scope;          /* tensor: innermost open scope */
   struct tg_node **pool;    /* graph: nodes made and not yet handed on */
   int64_t pool_count, pool_room;
   tg_dtype default_dtype;   /* 0: float32 */
-  int default_device;
+  int default_device;       /* tensor: index + 1; 0: not asked for yet */
   bool training, no_grad;
   bool seeded;
   uint64_t seed, drawn;     /* tensor: the random generator */
 } tg_thread;
 tg_thread *tg_this_thread(void);
+/* What the rooms above must let go when a thread ends; set once, any time. */
+void tg_at_thread_end(void (*clean)(tg_thread *thread));
+/* Runs that for this thread now and sets its state back to fresh. */
+void tg_thread_clean(void);
 
 /* ---- counters; tg_get_counters reads them */
 typedef struct tg_counts {
@@ -69,6 +75,9 @@ typedef struct tg_counts {
       schedules_replayed;
 } tg_counts;
 extern tg_counts tg_count;
+static inline void tg_count_add(_Atomic int64_t *counter, int64_t n) {
+  atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
 
 double tg_seconds(void); /* a clock that only goes forward */
 

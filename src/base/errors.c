@@ -1,0 +1,58 @@
+/* Errors: the first message of a chain of failures.
+ *
+ * A function that fails records why and returns NULL; those it was called by,
+ * and those that are given its NULL, return NULL too and record nothing new.
+ * So the first message, the one that knows the cause, is kept until the caller
+ * reads it with tg_error. The text lives in the state of the thread, not in
+ * allocated memory: "out of memory" must be sayable without any.
+ */
+#include <stdio.h>
+
+#include "base/base.h"
+
+void *tg_fail(const char *format, ...) {
+  tg_thread *thread = tg_this_thread();
+  if (thread->error_unread) return NULL;
+  va_list args;
+  va_start(args, format);
+  if (vsnprintf(thread->error, sizeof thread->error, format, args) < 0)
+    memcpy(thread->error, "unknown error", sizeof "unknown error");
+  va_end(args);
+  thread->error_unread = true;
+  return NULL;
+}
+
+const char *tg_error(void) {
+  tg_thread *thread = tg_this_thread();
+  if (!thread->error_unread) return NULL;
+  thread->error_unread = false;
+  return thread->error;
+}
+
+void tg_clear_error(void) { tg_this_thread()->error_unread = false; }
+
+bool tg_has_error(void) { return tg_this_thread()->error_unread; }
+
+void tg_null_argument(const char *call) {
+  tg_fail("%s: got NULL instead of a tensor; check the call that should have made it", call);
+}
+
+/* ---- texts for messages */
+
+#define SHAPE_TEXTS 8
+#define SHAPE_ROOM (TG_MAX_DIMS * 22 + 8)
+
+const char *tg_shape_text(const int64_t *dims, int ndim) {
+  static _Thread_local char texts[SHAPE_TEXTS][SHAPE_ROOM];
+  static _Thread_local unsigned next;
+  char *text = texts[next++ % SHAPE_TEXTS];
+  size_t used = 1;
+  text[0] = '(';
+  for (int i = 0; i < ndim && i < TG_MAX_DIMS; i++)
+    used += (size_t)snprintf(text + used, SHAPE_ROOM - used, i ? ", %lld" : "%lld",
+                             (long long)dims[i]);
+  memcpy(text + used, ndim == 1 ? ",)" : ")", ndim == 1 ? 3 : 2);
+  return text;
+}
+
+const char *tg_dtype_text(tg_dtype dtype) { return tg_dtype_name(dtype); }
