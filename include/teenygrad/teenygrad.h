@@ -51,9 +51,9 @@ extern "C" {
 #define TG_VERSION "0.1.0"
 
 #if defined(__GNUC__) || defined(__clang__)
-#define TG_PRINTF(format, args) __attribute__((format(printf, format, args)))
+#define TG_PRINTF(text, args) __attribute__((format(printf, text, args)))
 #else
-#define TG_PRINTF(format, args)
+#define TG_PRINTF(text, args)
 #endif
 
 /* ---------------------------------------------------------------- types -- */

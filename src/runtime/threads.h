@@ -9,6 +9,18 @@
 #define TG_THREADS_H
 #include "base/base.h"
 int tg_thread_count(void);
+/* Overrides TG_THREADS from the next tg_parallel on; 0: back to the default. */
+void tg_threads_set(int count);
 void tg_parallel(int64_t count, void (*job)(void *context, int64_t i), void *context);
-void tg_threads_stop(void); /* tg_shutdown */
+/* Inside a job: which of the threads that share this tg_parallel runs it, from
+ * 0 to tg_thread_count() - 1. Two jobs that run at once have different slots,
+ * so a caller may lay out one piece of scratch memory per slot. */
+int tg_thread_slot(void);
+void tg_threads_stop(void); /* tg_shutdown: ends the workers, frees scratch */
+
+/* Scratch memory that is kept between uses, 64-byte aligned, contents not set.
+ * NULL and a message when there is none. tg_threads_stop frees what was given
+ * back. */
+void *tg_scratch_take(size_t size);
+void tg_scratch_give(void *memory);
 #endif
