@@ -1,0 +1,332 @@
+/* compile/build: hash-consed instructions.
+ *
+ * Every instruction goes through tg_ir_raw, which finds an equal one or appends
+ * it, and derives what follows from its operands: the ranges it depends on and,
+ * for integers, bounds. In front of that stand the simplifications that hold for
+ * every dtype; index arithmetic has its own file, simplify.c.
+ *
+ * Two rules for REDUCE carry much of the weight. A sum of a sum is one sum over
+ * both sets of ranges, also when a condition stands between; so the gradient of
+ * a convolution by its input, which arrives as SUM(unwindow(SUM(..))), becomes
+ * one contraction. And a condition around a product moves into the factor that
+ * knows its ranges, where it becomes the gate of a load.
+ */
+#include "compile/build.h"
+#include "graph/node.h"
+
+bool tg_builder_begin(tg_builder *b) {
+  memset(b, 0, sizeof *b);
+  b->table_size = 256;
+  b->kernel = tg_alloc_zero(sizeof *b->kernel);
+  b->table = tg_alloc_zero((size_t)b->table_size * sizeof *b->table);
+  b->failed = !b->kernel || !b->table;
+  if (!b->failed) tg_ir_int(b, 0); /* what failures give */
+  return !b->failed;
+}
+
+tg_kernel *tg_builder_end(tg_builder *b) {
+  tg_kernel *k = b->kernel;
+  tg_free(b->table);
+  if (!b->failed) return k;
+  tg_kernel_free(k);
+  return NULL;
+}
+
+void tg_kernel_free(tg_kernel *k) {
+  if (!k) return;
+  tg_free(k->ins);
+  tg_free(k->slot);
+  tg_free(k->origin);
+  tg_free(k);
+}
+
+/* ---- hash-consing */
+
+static uint64_t hash_ins(const tg_ins *in) {
+  const int64_t key[] = {(int64_t)in->op,    (int64_t)in->dtype, in->src[0],   in->src[1],
+                         in->src[2],         in->slot,           in->value.i,  (int64_t)in->fold,
+                         (int64_t)in->folded};
+  return tg_hash(TG_HASH_SEED, key, sizeof key);
+}
+
+static bool same_ins(const tg_ins *a, const tg_ins *b) {
+  return a->op == b->op && a->dtype == b->dtype && a->src[0] == b->src[0] &&
+         a->src[1] == b->src[1] && a->src[2] == b->src[2] && a->slot == b->slot &&
+         a->value.i == b->value.i && a->fold == b->fold && a->folded == b->folded;
+}
+
+static bool grow_table(tg_builder *b) {
+  int64_t size = b->table_size * 2;
+  int32_t *table = tg_alloc_zero((size_t)size * sizeof *table);
+  if (!table) return false;
+  for (int32_t i = 0; i < b->kernel->count; i++) {
+    uint64_t h = hash_ins(&b->kernel->ins[i]);
+    while (table[h & (uint64_t)(size - 1)]) h++;
+    table[h & (uint64_t)(size - 1)] = i + 1;
+  }
+  tg_free(b->table);
+  b->table = table;
+  b->table_size = size;
+  return true;
+}
+
+/* ---- bounds of integers; INT64_MIN and INT64_MAX stand for "unknown" */
+
+static bool known(const tg_ins *in) { return in->low != INT64_MIN && in->high != INT64_MAX; }
+
+static bool bound_of_product(int64_t a, int64_t b, int64_t *out) {
+  return !__builtin_mul_overflow(a, b, out);
+}
+
+static void bound_mul(tg_ins *in, const tg_ins *x, const tg_ins *y) {
+  int64_t p[4];
+  if (!known(x) || !known(y) || !bound_of_product(x->low, y->low, &p[0]) ||
+      !bound_of_product(x->low, y->high, &p[1]) || !bound_of_product(x->high, y->low, &p[2]) ||
+      !bound_of_product(x->high, y->high, &p[3]))
+    return;
+  in->low = in->high = p[0];
+  for (int i = 1; i < 4; i++) {
+    if (p[i] < in->low) in->low = p[i];
+    if (p[i] > in->high) in->high = p[i];
+  }
+}
+
+static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
+
+/* DIV and MOD by a positive constant. */
+static void bound_div(tg_ins *in, const tg_ins *x, const tg_ins *y) {
+  if (!known(x) || y->op != TG_OP_CONST || y->value.i <= 0) return;
+  if (in->op == TG_OP_DIV) {
+    in->low = floor_div(x->low, y->value.i);
+    in->high = floor_div(x->high, y->value.i);
+  } else {
+    in->low = 0;
+    in->high = y->value.i - 1;
+  }
+}
+
+static void bound_add(tg_ins *in, const tg_ins *x, const tg_ins *y) {
+  int64_t low, high;
+  if (!known(x) || !known(y) || __builtin_add_overflow(x->low, y->low, &low) ||
+      __builtin_add_overflow(x->high, y->high, &high))
+    return;
+  in->low = low;
+  in->high = high;
+}
+
+/* Fills low and high of an int64 instruction. */
+static void bound(const tg_builder *b, tg_ins *in) {
+  const tg_ins *x = in->src[0] >= 0 ? tg_ins_at(b, in->src[0]) : NULL;
+  const tg_ins *y = in->src[1] >= 0 ? tg_ins_at(b, in->src[1]) : NULL;
+  in->low = INT64_MIN;
+  in->high = INT64_MAX;
+  if (in->dtype != TG_INT64) return;
+  if (in->op == TG_OP_CONST) in->low = in->high = in->value.i;
+  else if (in->op == TG_OP_RANGE) in->low = 0, in->high = b->kernel->range[in->slot].size - 1;
+  else if (in->op == TG_OP_CHECK) in->low = 0, in->high = in->value.i - 1;
+  else if (in->op == TG_OP_ADD) bound_add(in, x, y);
+  else if (in->op == TG_OP_MUL) bound_mul(in, x, y);
+  else if (in->op == TG_OP_DIV || in->op == TG_OP_MOD) bound_div(in, x, y);
+}
+
+static uint64_t depends_on(const tg_builder *b, const tg_ins *in) {
+  uint64_t ranges = in->op == TG_OP_RANGE ? UINT64_C(1) << in->slot : 0;
+  for (int i = 0; i < 3; i++)
+    if (in->src[i] >= 0) ranges |= tg_ins_at(b, in->src[i])->ranges;
+  return in->op == TG_OP_REDUCE ? ranges & ~in->folded : ranges;
+}
+
+int32_t tg_ir_raw(tg_builder *b, tg_ins in) {
+  if (b->failed) return 0;
+  tg_kernel *k = b->kernel;
+  if (2 * (k->count + 1) > b->table_size && !grow_table(b)) b->failed = true;
+  if (!tg_reserve((void **)&k->ins, &k->ins_room, k->count, sizeof *k->ins)) b->failed = true;
+  if (b->failed) return 0;
+  uint64_t h = hash_ins(&in), mask = (uint64_t)(b->table_size - 1);
+  for (; b->table[h & mask]; h++)
+    if (same_ins(&k->ins[b->table[h & mask] - 1], &in)) return b->table[h & mask] - 1;
+  in.ranges = depends_on(b, &in);
+  bound(b, &in);
+  k->ins[k->count] = in;
+  b->table[h & mask] = ++k->count;
+  return k->count - 1;
+}
+
+static tg_ins blank(tg_op op, tg_dtype dtype, int32_t x, int32_t y, int32_t z) {
+  tg_ins in;
+  memset(&in, 0, sizeof in);
+  in.op = op;
+  in.dtype = dtype;
+  in.src[0] = x;
+  in.src[1] = y;
+  in.src[2] = z;
+  return in;
+}
+
+/* ---- leaves */
+
+int32_t tg_ir_slot(tg_builder *b, tg_dtype dtype, int64_t numel) {
+  tg_kernel *k = b->kernel;
+  if (b->failed || !tg_reserve((void **)&k->slot, &k->slot_room, k->nslots, sizeof *k->slot)) {
+    b->failed = true;
+    return 0;
+  }
+  k->slot[k->nslots] = (tg_slot){.dtype = dtype, .numel = numel};
+  return k->nslots++;
+}
+
+int32_t tg_ir_range(tg_builder *b, int64_t size, tg_range_kind kind) {
+  if (size == 1 || b->failed) return tg_ir_int(b, 0);
+  if (b->kernel->nranges == TG_MAX_RANGES) {
+    tg_fail("a kernel needs more than %d loops; realize an intermediate result first",
+            TG_MAX_RANGES);
+    b->failed = true;
+    return 0;
+  }
+  b->kernel->range[b->kernel->nranges] = (tg_range){size, kind};
+  tg_ins in = blank(TG_OP_RANGE, TG_INT64, -1, -1, -1);
+  in.slot = b->kernel->nranges++;
+  return tg_ir_raw(b, in);
+}
+
+int32_t tg_ir_const(tg_builder *b, tg_dtype dtype, tg_value value) {
+  tg_ins in = blank(TG_OP_CONST, dtype, -1, -1, -1);
+  in.value = value;
+  return tg_ir_raw(b, in);
+}
+
+int32_t tg_ir_int(tg_builder *b, int64_t value) {
+  return tg_ir_const(b, TG_INT64, (tg_value){.i = value});
+}
+
+int32_t tg_ir_bool(tg_builder *b, bool value) {
+  return tg_ir_const(b, TG_BOOL, (tg_value){.i = value});
+}
+
+/* ---- memory */
+
+int32_t tg_ir_load(tg_builder *b, int32_t slot, int32_t index, int32_t gate) {
+  if (b->failed) return 0;
+  tg_dtype dtype = b->kernel->slot[slot].dtype;
+  if (gate >= 0 && tg_ins_is_int(b, gate, 0)) return tg_ir_const(b, dtype, (tg_value){0});
+  if (gate >= 0 && tg_ins_is_int(b, gate, 1)) gate = -1;
+  b->kernel->slot[slot].read = true;
+  tg_ins in = blank(TG_OP_LOAD, dtype, index, gate, -1);
+  in.slot = slot;
+  return tg_ir_raw(b, in);
+}
+
+int32_t tg_ir_check(tg_builder *b, int32_t index, int64_t limit) {
+  const tg_ins *x = tg_ins_at(b, index);
+  if (known(x) && x->low >= 0 && x->high < limit) return index;
+  tg_ins in = blank(TG_OP_CHECK, TG_INT64, index, -1, -1);
+  in.value.i = limit;
+  return tg_ir_raw(b, in);
+}
+
+int32_t tg_ir_store(tg_builder *b, tg_op op, int32_t slot, int32_t index, int32_t value) {
+  if (b->failed) return 0;
+  b->kernel->slot[slot].written = true;
+  if (op == TG_OP_STORE_ADD) b->kernel->slot[slot].read = true;
+  tg_ins in = blank(op, b->kernel->slot[slot].dtype, index, value, -1);
+  in.slot = slot;
+  return tg_ir_raw(b, in);
+}
+
+/* ---- elementwise */
+
+int32_t tg_ir_and(tg_builder *b, int32_t x, int32_t y) {
+  if (x < 0) return y;
+  if (y < 0 || x == y) return x;
+  if (tg_ins_is_int(b, x, 1) || tg_ins_is_int(b, y, 0)) return y;
+  if (tg_ins_is_int(b, y, 1) || tg_ins_is_int(b, x, 0)) return x;
+  if (x > y) return tg_ir_and(b, y, x);
+  return tg_ir_raw(b, blank(TG_OP_AND, TG_BOOL, x, y, -1));
+}
+
+static bool is_zero(const tg_ins *in) {
+  return in->op == TG_OP_CONST && (tg_dtype_is_float(in->dtype) ? in->value.f == 0 : in->value.i == 0);
+}
+
+static bool is_one(const tg_ins *in) {
+  return in->op == TG_OP_CONST && (tg_dtype_is_float(in->dtype) ? in->value.f == 1 : in->value.i == 1);
+}
+
+static int32_t where(tg_builder *b, tg_dtype dtype, int32_t c, int32_t x, int32_t y) {
+  if (x == y || tg_ins_is_int(b, c, 1)) return x;
+  if (tg_ins_is_int(b, c, 0)) return y;
+  const tg_ins *in = tg_ins_at(b, x);
+  if (in->op == TG_OP_LOAD && is_zero(tg_ins_at(b, y)))
+    return tg_ir_load(b, in->slot, in->src[0], tg_ir_and(b, in->src[1], c));
+  return tg_ir_raw(b, blank(TG_OP_WHERE, dtype, c, x, y));
+}
+
+int32_t tg_ir_alu(tg_builder *b, tg_op op, tg_dtype dtype, int32_t x, int32_t y, int32_t z) {
+  if (b->failed) return 0;
+  const tg_ins *a = tg_ins_at(b, x), *c = y >= 0 ? tg_ins_at(b, y) : NULL;
+  if (op == TG_OP_WHERE) return where(b, dtype, x, y, z);
+  if (op == TG_OP_AND && dtype == TG_BOOL) return tg_ir_and(b, x, y);
+  if (op == TG_OP_CAST && a->dtype == dtype) return x;
+  if (op == TG_OP_CAST && a->op == TG_OP_CONST)
+    return tg_ir_const(b, dtype, tg_value_cast(a->value, a->dtype, dtype));
+  if (op == TG_OP_MUL && is_one(c)) return x;
+  if (op == TG_OP_MUL && is_one(a)) return y;
+  if (op == TG_OP_DIV && is_one(c)) return x;
+  if (dtype == TG_INT64 && op == TG_OP_ADD) return tg_ix_add(b, x, y);
+  if (dtype == TG_INT64 && op == TG_OP_MUL && c->op == TG_OP_CONST)
+    return tg_ix_mul(b, x, c->value.i);
+  if (op == TG_OP_CMPLT && a->dtype == TG_INT64) return tg_ix_less(b, x, y);
+  return tg_ir_raw(b, blank(op, dtype, x, y, z));
+}
+
+/* ---- reduce */
+
+/* sum over ranges that x does not depend on: x times their number. */
+static int32_t times(tg_builder *b, int32_t x, uint64_t ranges) {
+  tg_dtype dtype = tg_ins_at(b, x)->dtype;
+  double n = 1;
+  for (int i = 0; i < b->kernel->nranges; i++)
+    if (ranges >> i & 1) n *= (double)b->kernel->range[i].size;
+  if (dtype == TG_BOOL) return x;
+  return tg_ir_alu(b, TG_OP_MUL, dtype, x, tg_ir_const(b, dtype, tg_value_of(dtype, n)), -1);
+}
+
+/* WHERE(c, x, 0) as x with the condition as deep as it goes. */
+static int32_t push_condition(tg_builder *b, int32_t c, int32_t x) {
+  const tg_ins in = *tg_ins_at(b, x);
+  if (in.op == TG_OP_MUL && tg_dtype_is_float(in.dtype)) {
+    uint64_t ranges = tg_ins_at(b, c)->ranges;
+    for (int i = 0; i < 2; i++) {
+      if (ranges & ~tg_ins_at(b, in.src[i])->ranges) continue;
+      int32_t factor = push_condition(b, c, in.src[i]);
+      return tg_ir_alu(b, TG_OP_MUL, in.dtype, i ? in.src[0] : factor, i ? factor : in.src[1], -1);
+    }
+  }
+  int32_t zero = tg_ir_const(b, in.dtype, (tg_value){0});
+  return tg_ir_alu(b, TG_OP_WHERE, in.dtype, c, x, zero);
+}
+
+int32_t tg_ir_reduce(tg_builder *b, tg_op fold, int32_t value, uint64_t ranges) {
+  if (b->failed || !ranges) return value;
+  const tg_ins in = *tg_ins_at(b, value);
+  if (in.op == TG_OP_REDUCE && in.fold == fold)
+    return tg_ir_reduce(b, fold, in.src[0], ranges | in.folded);
+  if (fold == TG_OP_ADD && in.op == TG_OP_WHERE && is_zero(tg_ins_at(b, in.src[2]))) {
+    const tg_ins inner = *tg_ins_at(b, in.src[1]);
+    if (inner.op == TG_OP_REDUCE && inner.fold == fold &&
+        !(tg_ins_at(b, in.src[0])->ranges & inner.folded))
+      return tg_ir_reduce(b, fold, push_condition(b, in.src[0], inner.src[0]),
+                          ranges | inner.folded);
+    int32_t pushed = push_condition(b, in.src[0], in.src[1]);
+    if (pushed != value) return tg_ir_reduce(b, fold, pushed, ranges);
+  }
+  uint64_t idle = ranges & ~in.ranges;
+  if (idle) {
+    int32_t inner = tg_ir_reduce(b, fold, value, ranges & ~idle);
+    return fold == TG_OP_ADD ? times(b, inner, idle) : inner;
+  }
+  tg_ins out = blank(TG_OP_REDUCE, in.dtype, value, -1, -1);
+  out.fold = fold;
+  out.folded = ranges;
+  return tg_ir_raw(b, out);
+}
