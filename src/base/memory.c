@@ -48,8 +48,9 @@ int tg_set_allocator(const tg_allocator *given) {
 
 /* ---- counters */
 
-static void count_bytes(_Atomic int64_t *now, _Atomic int64_t *peak, int64_t n) {
-  int64_t sum = atomic_fetch_add_explicit(now, n, memory_order_relaxed) + n;
+static void count_bytes(int64_t n) {
+  _Atomic int64_t *peak = &tg_count.peak_bytes;
+  int64_t sum = atomic_fetch_add_explicit(&tg_count.bytes, n, memory_order_relaxed) + n;
   int64_t old = atomic_load_explicit(peak, memory_order_relaxed);
   while (sum > old && !atomic_compare_exchange_weak_explicit(
                           peak, &old, sum, memory_order_relaxed, memory_order_relaxed)) {
@@ -93,7 +94,7 @@ static void *take(size_t size, size_t extra) {
     tg_fail("out of memory: %zu bytes could not be allocated", size);
     return NULL;
   }
-  count_bytes(&tg_count.bytes, &tg_count.peak_bytes, (int64_t)(size + extra));
+  count_bytes((int64_t)(size + extra));
   return raw;
 }
 
@@ -154,13 +155,11 @@ void *tg_alloc_data(size_t size) {
   uintptr_t first = (uintptr_t)raw + sizeof(data_header);
   char *data = (char *)raw + sizeof(data_header) + (-first & (DATA_ALIGN - 1));
   ((data_header *)(void *)data)[-1] = (data_header){raw, size};
-  count_bytes(&tg_count.buffer_bytes, &tg_count.peak_buffer_bytes, (int64_t)size);
   return data;
 }
 
 void tg_free_data(void *memory) {
   if (!memory) return;
   data_header header = ((data_header *)memory)[-1];
-  tg_count_add(&tg_count.buffer_bytes, -(int64_t)header.size);
   give(header.raw, header.size + DATA_EXTRA);
 }
