@@ -1,0 +1,372 @@
+/* compile/lower: one stored node becomes one kernel.
+ *
+ * Lowering pulls. It gives the result a loop per axis and asks for the value at
+ * those positions; each op answers by asking its operands, a movement op for
+ * another position: that is all that is left of movement. Positions are index
+ * instructions, so the simplifier sees them; a reduction asks with fresh FOLD
+ * ranges in place of the axes it folds.
+ *
+ * A PAD or UNWINDOW answers 0 at some positions, and its operand must not even
+ * be read there. So a request carries a gate, the condition under which the
+ * answer matters; loads take it over.
+ *
+ * The same node asked for at the same position is lowered once (the memo):
+ * without it x + x, fifty times over, would cost 2^50. The recursion is as deep
+ * as the expression, which the scheduler has bounded.
+ */
+#include "compile/build.h"
+#include "compile/schedule.h"
+#include "graph/node.h"
+
+#include <stdio.h>
+
+typedef struct request {
+  int32_t entry, gate;
+  int32_t index[TG_MAX_DIMS];
+} request;
+
+typedef struct memo_row {
+  request key;
+  int32_t result;
+} memo_row;
+
+typedef struct lowering {
+  tg_builder b;
+  const tg_graph *graph;
+  tg_lowered *out;
+  int32_t root;
+  memo_row *memo;
+  int64_t memo_count, memo_room;
+  int64_t *table;
+  int64_t table_size;
+} lowering;
+
+static int32_t lower(lowering *l, int32_t entry, const int32_t *index, int32_t gate);
+
+/* ---- the memo */
+
+static uint64_t hash_request(const request *r) { return tg_hash(TG_HASH_SEED, r, sizeof *r); }
+
+static int64_t *memo_find(lowering *l, const request *r) {
+  uint64_t mask = (uint64_t)(l->table_size - 1), h = hash_request(r);
+  while (l->table[h & mask] && memcmp(&l->memo[l->table[h & mask] - 1].key, r, sizeof *r)) h++;
+  return &l->table[h & mask];
+}
+
+static bool memo_grow(lowering *l) {
+  int64_t *old = l->table, size = l->table_size ? l->table_size * 2 : 64;
+  int64_t *table = tg_alloc_zero((size_t)size * sizeof *table);
+  if (!table) return false;
+  l->table = table;
+  l->table_size = size;
+  for (int64_t i = 0; i < l->memo_count; i++) *memo_find(l, &l->memo[i].key) = i + 1;
+  tg_free(old);
+  return true;
+}
+
+static void memo_add(lowering *l, const request *r, int32_t result) {
+  if (!tg_reserve((void **)&l->memo, &l->memo_room, l->memo_count, sizeof *l->memo) ||
+      (2 * l->memo_count >= l->table_size && !memo_grow(l))) {
+    l->b.failed = true;
+    return;
+  }
+  l->memo[l->memo_count] = (memo_row){*r, result};
+  int64_t *place = memo_find(l, r);
+  *place = ++l->memo_count;
+}
+
+/* ---- memory */
+
+static int32_t slot_of(lowering *l, int32_t entry) {
+  for (int32_t i = 1; i < l->b.kernel->nslots; i++)
+    if (l->out->inputs[i] == entry) return i;
+  tg_node *n = l->graph->entry[entry].node;
+  if (!tg_reserve((void **)&l->out->inputs, &l->out->input_room, l->b.kernel->nslots,
+                  sizeof *l->out->inputs)) {
+    l->b.failed = true;
+    return 0;
+  }
+  l->out->inputs[l->b.kernel->nslots] = entry;
+  return tg_ir_slot(&l->b, n->dtype, n->numel);
+}
+
+/* The row-major position of index[0 .. ndim-1]. */
+static int32_t flat(lowering *l, const tg_node *n, const int32_t *index) {
+  int32_t at = tg_ir_int(&l->b, 0);
+  int64_t stride = 1;
+  for (int i = n->ndim - 1; i >= 0; i--) {
+    at = tg_ix_add(&l->b, at, tg_ix_mul(&l->b, index[i], stride));
+    stride *= tg_node_shape(n)[i];
+  }
+  return at;
+}
+
+/* ---- movement: from a position in the result to one in the operand */
+
+/* Groups of axes with equal products map onto each other, so that axes a
+ * reshape does not touch stay as they are. */
+static void index_reshape(lowering *l, const tg_node *from, const tg_node *to, const int32_t *index,
+                          int32_t *out) {
+  const int64_t *f = tg_node_shape(from), *t = tg_node_shape(to);
+  int i = from->ndim, j = to->ndim;
+  while (i > 0 || j > 0) {
+    int64_t fp = i > 0 ? f[--i] : 1, tp = 1;
+    int first = i, last = i; /* operand axes of this group */
+    int32_t at = tg_ir_int(&l->b, 0);
+    while (fp != tp || (i == 0 && j > 0) || (j > 0 && t[j - 1] == 1)) {
+      if (tp < fp || (fp == tp && j > 0)) {
+        j--;
+        at = tg_ix_add(&l->b, at, tg_ix_mul(&l->b, index[j], tp));
+        tp *= t[j];
+      } else {
+        first = --i;
+        fp *= f[i];
+      }
+    }
+    for (int a = last; a >= first && from->ndim; a--) {
+      out[a] = a > first ? tg_ix_mod(&l->b, at, f[a]) : at;
+      at = tg_ix_div(&l->b, at, f[a]);
+    }
+  }
+}
+
+/* low <= x < high, as far as it is not certain. */
+static int32_t inside(lowering *l, int32_t x, int64_t low, int64_t high) {
+  int32_t above = tg_ix_less(&l->b, tg_ir_int(&l->b, low - 1), x);
+  return tg_ir_and(&l->b, above, tg_ix_less(&l->b, x, tg_ir_int(&l->b, high)));
+}
+
+/* Fills `out` with the operand's position; returns the condition under which
+ * the operand is what counts, or -1 for always. */
+static int32_t index_move(lowering *l, const tg_node *n, const int32_t *index, int32_t *out) {
+  const tg_node *x = n->src[0];
+  const int64_t *arg = tg_node_args(n), *shape = tg_node_shape(x);
+  tg_builder *b = &l->b;
+  int32_t valid = -1;
+  switch ((int)n->op) {
+    case TG_OP_RESHAPE: index_reshape(l, x, n, index, out); break;
+    case TG_OP_EXPAND:
+      for (int i = 0; i < n->ndim; i++) out[i] = shape[i] == 1 ? tg_ir_int(b, 0) : index[i];
+      break;
+    case TG_OP_PERMUTE:
+      for (int i = 0; i < n->ndim; i++) out[arg[i]] = index[i];
+      break;
+    case TG_OP_PAD:
+      for (int i = 0; i < n->ndim; i++) {
+        out[i] = tg_ix_add(b, index[i], tg_ir_int(b, -arg[2 * i]));
+        valid = tg_ir_and(b, valid, inside(l, out[i], 0, shape[i]));
+      }
+      break;
+    case TG_OP_SHRINK:
+      for (int i = 0; i < n->ndim; i++) out[i] = tg_ix_add(b, index[i], tg_ir_int(b, arg[2 * i]));
+      break;
+    case TG_OP_FLIP:
+      for (int i = 0; i < n->ndim; i++)
+        out[i] = arg[i] ? tg_ix_add(b, tg_ix_mul(b, index[i], -1), tg_ir_int(b, shape[i] - 1))
+                        : index[i];
+      break;
+    case TG_OP_WINDOW:
+      for (int i = 0; i < x->ndim; i++) out[i] = index[i];
+      out[arg[0]] = tg_ix_add(b, tg_ix_mul(b, index[arg[0]], arg[2]),
+                              tg_ix_mul(b, index[x->ndim], arg[3]));
+      break;
+    case TG_OP_UNWINDOW: {
+      for (int i = 0; i < x->ndim; i++) out[i] = index[i];
+      int32_t at = tg_ix_add(b, index[arg[0]], tg_ix_mul(b, index[n->ndim - 1], -arg[3]));
+      valid = inside(l, at, 0, shape[arg[0]] * arg[2]);
+      if (arg[2] > 1)
+        valid = tg_ir_and(b, valid, tg_ir_alu(b, TG_OP_CMPEQ, TG_BOOL, tg_ix_mod(b, at, arg[2]),
+                                              tg_ir_int(b, 0), -1));
+      out[arg[0]] = tg_ix_div(b, at, arg[2]);
+      break;
+    }
+  }
+  return valid;
+}
+
+static int32_t lower_move(lowering *l, const tg_entry *e, const int32_t *index, int32_t gate) {
+  int32_t at[TG_MAX_DIMS] = {0};
+  int32_t valid = index_move(l, e->node, index, at);
+  if (l->b.failed) return 0;
+  if (valid < 0 || tg_ins_is_int(&l->b, valid, 1)) return lower(l, e->src[0], at, gate);
+  int32_t zero = tg_ir_const(&l->b, e->node->dtype, (tg_value){0});
+  if (tg_ins_is_int(&l->b, valid, 0)) return zero;
+  int32_t both = tg_ir_and(&l->b, gate, valid);
+  int32_t x = lower(l, e->src[0], at, both);
+  if (l->b.failed) return 0;
+  const tg_ins *in = tg_ins_at(&l->b, x);
+  if (in->op == TG_OP_LOAD && in->src[1] == both) return x; /* a gated load is 0 already */
+  return tg_ir_alu(&l->b, TG_OP_WHERE, e->node->dtype, valid, x, zero);
+}
+
+/* ---- everything else */
+
+static int32_t lower_reduce(lowering *l, const tg_entry *e, const int32_t *index, int32_t gate) {
+  const tg_node *n = e->node, *x = n->src[0];
+  int32_t at[TG_MAX_DIMS] = {0};
+  uint64_t folded = 0;
+  for (int i = 0; i < n->ndim; i++) {
+    at[i] = index[i];
+    if (!(tg_node_args(n)[0] >> i & 1)) continue;
+    at[i] = tg_ir_range(&l->b, tg_node_shape(x)[i], TG_FOLD);
+    if (l->b.failed) return 0;
+    folded |= tg_ins_at(&l->b, at[i])->ranges;
+  }
+  int32_t value = lower(l, e->src[0], at, gate);
+  return tg_ir_reduce(&l->b, n->op == TG_OP_SUM ? TG_OP_ADD : TG_OP_MAX, value, folded);
+}
+
+/* The row that an index tensor names, checked. */
+static int32_t lower_row(lowering *l, int32_t entry, const int32_t *index, int32_t gate,
+                         int64_t rows) {
+  int32_t row = lower(l, entry, index, gate);
+  if (l->b.failed) return 0;
+  return tg_ir_check(&l->b, row, rows);
+}
+
+static int32_t lower_gather(lowering *l, const tg_entry *e, const int32_t *index, int32_t gate) {
+  const tg_node *x = e->node->src[0], *y = e->node->src[1];
+  int32_t at[TG_MAX_DIMS] = {0};
+  at[0] = lower_row(l, e->src[1], index, gate, tg_node_shape(x)[0]);
+  for (int i = 1; i < x->ndim; i++) at[i] = index[y->ndim + i - 1];
+  return lower(l, e->src[0], at, gate);
+}
+
+static int32_t lower_alu(lowering *l, const tg_entry *e, const int32_t *index, int32_t gate) {
+  int32_t x[3] = {-1, -1, -1};
+  for (int i = 0; i < tg_node_arity(e->node); i++) x[i] = lower(l, e->src[i], index, gate);
+  if (e->node->op == TG_OP_CONTIGUOUS || e->node->op == TG_OP_COPY) return x[0];
+  return tg_ir_alu(&l->b, e->node->op, e->node->dtype, x[0], x[1], x[2]);
+}
+
+static int32_t lower_op(lowering *l, int32_t entry, const int32_t *index, int32_t gate) {
+  const tg_entry *e = &l->graph->entry[entry];
+  const tg_node *n = e->node;
+  if (n->op == TG_OP_CONST) return tg_ir_const(&l->b, n->dtype, n->value);
+  if (n->op == TG_OP_IOTA) return index[tg_node_args(n)[0]];
+  if (n->op == TG_OP_BUFFER || (e->stored && entry != l->root))
+    return tg_ir_load(&l->b, slot_of(l, entry), flat(l, n, index), gate);
+  switch (tg_op_table[n->op].class) {
+    case TG_CLASS_MOVE: return lower_move(l, e, index, gate);
+    case TG_CLASS_REDUCE: return lower_reduce(l, e, index, gate);
+    case TG_CLASS_INDEX: return lower_gather(l, e, index, gate);
+    case TG_CLASS_LOAD: case TG_CLASS_UNARY: case TG_CLASS_BINARY: case TG_CLASS_TERNARY:
+    case TG_CLASS_IR: break;
+  }
+  return lower_alu(l, e, index, gate);
+}
+
+static int32_t lower(lowering *l, int32_t entry, const int32_t *index, int32_t gate) {
+  if (l->b.failed) return 0;
+  request r = {entry, gate, {0}};
+  for (int i = 0; i < l->graph->entry[entry].node->ndim; i++) r.index[i] = index[i];
+  int64_t found = *memo_find(l, &r);
+  if (found) return l->memo[found - 1].result;
+  int32_t result = lower_op(l, entry, r.index, gate);
+  memo_add(l, &r, result);
+  return result;
+}
+
+/* ---- kernels */
+
+static void lower_store(lowering *l, const tg_node *n) {
+  int32_t index[TG_MAX_DIMS] = {0};
+  for (int i = 0; i < n->ndim; i++) index[i] = tg_ir_range(&l->b, tg_node_shape(n)[i], TG_LOOP);
+  int32_t value = n->op == TG_OP_SCATTER
+                      ? lower(l, l->graph->entry[l->root].src[0], index, -1)
+                      : lower(l, l->root, index, -1);
+  if (!l->b.failed) tg_ir_store(&l->b, TG_OP_STORE, 0, flat(l, n, index), value);
+}
+
+static void lower_scatter(lowering *l, const tg_node *n) {
+  const tg_entry *e = &l->graph->entry[l->root];
+  const tg_node *y = n->src[1], *z = n->src[2];
+  int32_t index[TG_MAX_DIMS] = {0}, at[TG_MAX_DIMS] = {0};
+  for (int i = 0; i < z->ndim; i++)
+    index[i] = tg_ir_range(&l->b, tg_node_shape(z)[i], i < y->ndim ? TG_SERIAL : TG_LOOP);
+  at[0] = lower_row(l, e->src[1], index, -1, tg_node_shape(n)[0]);
+  for (int i = 1; i < n->ndim; i++) at[i] = index[y->ndim + i - 1];
+  int32_t value = lower(l, e->src[2], index, -1);
+  if (l->b.failed) return;
+  tg_op op = tg_node_args(n)[0] ? TG_OP_STORE_ADD : TG_OP_STORE;
+  tg_ir_store(&l->b, op, 0, flat(l, n, at), value);
+}
+
+/* "sum_128_10": the op that names the kernel, and the shape it makes. */
+static void name_kernel(const lowering *l, const tg_node *n) {
+  tg_kernel *k = l->b.kernel;
+  const char *op = "map";
+  for (int32_t i = 0; i < k->count; i++)
+    if (k->ins[i].op == TG_OP_REDUCE) op = k->ins[i].fold == TG_OP_ADD ? "sum" : "max";
+  if (n->op == TG_OP_SCATTER) op = "scatter";
+  int at = snprintf(k->name, sizeof k->name, "%s", op);
+  for (int i = 0; i < n->ndim && at < (int)sizeof k->name - 22; i++)
+    at += snprintf(k->name + at, sizeof k->name - (size_t)at, "_%lld",
+                   (long long)tg_node_shape(n)[i]);
+}
+
+/* Arithmetic on floats, over all positions it is done for. */
+static void count_flops(tg_kernel *k) {
+  double flops = 0;
+  for (int32_t i = 0; i < k->count; i++) {
+    const tg_ins *in = &k->ins[i];
+    bool counts = tg_dtype_is_float(in->dtype) && (tg_op_is_alu(in->op) || in->op == TG_OP_REDUCE);
+    if (!counts || in->op == TG_OP_CAST || in->op == TG_OP_WHERE) continue;
+    uint64_t ranges = in->ranges | in->folded;
+    double n = 1;
+    for (int r = 0; r < k->nranges; r++)
+      if (ranges >> r & 1) n *= (double)k->range[r].size;
+    flops += n;
+  }
+  k->flops = flops < 9e18 ? (int64_t)flops : INT64_MAX;
+}
+
+/* The graph ops the kernel came from, outermost first: "ADD (2, 3) < SUM (2, 1)". */
+static char *origin_text(const lowering *l) {
+  size_t room = 1024;
+  char *text = tg_alloc(room);
+  if (!text) return NULL;
+  size_t at = 0;
+  text[0] = 0;
+  for (int64_t i = l->memo_count - 1; i >= 0 && at < room - 128; i--) {
+    const tg_node *n = l->graph->entry[l->memo[i].key.entry].node;
+    bool seen = false;
+    for (int64_t j = i + 1; j < l->memo_count && !seen; j++)
+      seen = l->memo[j].key.entry == l->memo[i].key.entry;
+    if (seen || n->op == TG_OP_CONST) continue;
+    at += (size_t)snprintf(text + at, room - at, "%s%s %.100s", at ? " < " : "",
+                           tg_op_table[n->op].name, tg_shape_text(tg_node_shape(n), n->ndim));
+  }
+  return text;
+}
+
+static void lower_all(lowering *l, int part) {
+  const tg_node *n = l->graph->entry[l->root].node;
+  tg_ir_slot(&l->b, n->dtype, n->numel);
+  if (!tg_reserve((void **)&l->out->inputs, &l->out->input_room, 0, sizeof *l->out->inputs)) {
+    l->b.failed = true;
+    return;
+  }
+  l->out->inputs[0] = l->root;
+  if (part) lower_scatter(l, n);
+  else lower_store(l, n);
+  if (l->b.failed) return;
+  name_kernel(l, n);
+  count_flops(l->b.kernel);
+  if (tg_debug() >= 3) l->b.kernel->origin = origin_text(l);
+}
+
+int tg_lower(const tg_graph *graph, int32_t entry, int part, tg_lowered *out) {
+  memset(out, 0, sizeof *out);
+  lowering l = {.graph = graph, .out = out, .root = entry};
+  if (tg_builder_begin(&l.b) && memo_grow(&l)) lower_all(&l, part);
+  else l.b.failed = true;
+  out->kernel = tg_builder_end(&l.b);
+  tg_free(l.memo);
+  tg_free(l.table);
+  if (out->kernel && tg_kernel_verify(out->kernel) == 0) return 0;
+  tg_kernel_free(out->kernel);
+  tg_free(out->inputs);
+  memset(out, 0, sizeof *out);
+  return -1;
+}

@@ -1,0 +1,287 @@
+/* compile/schedule: cuts the lazy graph into kernels.
+ *
+ * Every node is either stored, computed by a kernel of its own into memory, or
+ * inlined into the kernels of its users. The question is only which to store:
+ *
+ *   - what was asked for, and ops that are memory by nature (contiguous, scatter,
+ *     copies between devices);
+ *   - a reduction, once what follows it may not be part of its kernel. What may:
+ *     elementwise work and movement that keeps the number of elements (the
+ *     epilogue), up to the next reduction, expansion or second use. And a sum of
+ *     movement of a sum is one sum, so nothing is stored between them;
+ *   - work that would be repeated: below an expansion, or needed in several
+ *     places, unless doing it again is cheaper than storing and loading it;
+ *   - something whenever a kernel would grow beyond its limits, so that kernels,
+ *     and the recursion that lowers them, stay small whatever the graph.
+ *
+ * "Places" are counted by spaces. The users of a node inside one kernel, at the
+ * same loop level, share one evaluation; a reduction evaluates its operand in a
+ * space of its own, every stored node likewise. A node needed in two spaces is
+ * shared. Pass 1 goes from the targets down and finds the spaces; pass 2 goes
+ * up, adds up what each expression costs and decides.
+ */
+#include "compile/schedule.h"
+
+#ifdef TG_HOSTILE
+enum { MOST_OPS = 12, MOST_LOADS = 4, MOST_DEPTH = 16, CHEAP = 2 };
+#else
+enum { MOST_OPS = 160, MOST_LOADS = 24, MOST_DEPTH = 160, CHEAP = 5 };
+#endif
+
+/* ---- collecting the graph */
+
+void tg_graph_free(tg_graph *g) {
+  tg_free(g->entry);
+  tg_free(g->table);
+  memset(g, 0, sizeof *g);
+}
+
+static uint64_t hash_pointer(const void *p) {
+  uint64_t h = (uint64_t)(uintptr_t)p >> 4;
+  return h * UINT64_C(0x9e3779b97f4a7c15) >> 20;
+}
+
+/* The place of a node in the table: where it is, or where it would go. */
+static int64_t *find(const tg_graph *g, const tg_node *node) {
+  uint64_t mask = (uint64_t)(g->table_size - 1), h = hash_pointer(node);
+  while (g->table[h & mask] && g->entry[g->table[h & mask] - 1].node != node) h++;
+  return &g->table[h & mask];
+}
+
+static bool grow_table(tg_graph *g) {
+  int64_t *old = g->table, size = g->table_size ? g->table_size * 2 : 512;
+  int64_t *table = tg_alloc_zero((size_t)size * sizeof *table);
+  if (!table) return false;
+  g->table = table;
+  g->table_size = size;
+  for (int64_t i = 0; i < g->count; i++) *find(g, g->entry[i].node) = i + 1;
+  tg_free(old);
+  return true;
+}
+
+static bool add_entry(tg_graph *g, tg_node *node) {
+  if (!tg_reserve((void **)&g->entry, &g->room, g->count, sizeof *g->entry)) return false;
+  tg_entry *e = &g->entry[g->count];
+  memset(e, 0, sizeof *e);
+  e->node = node;
+  for (int i = 0; i < 3; i++) e->src[i] = node->src[i] ? (int32_t)(*find(g, node->src[i]) - 1) : -1;
+  for (int i = 0; i < 3; i++)
+    if (e->src[i] >= 0) g->entry[e->src[i]].uses++;
+  *find(g, node) = ++g->count;
+  return 2 * g->count < g->table_size || grow_table(g);
+}
+
+typedef struct walk {
+  tg_node *node;
+  int next;
+} walk;
+
+/* Depth first with a stack of its own: a node is entered when all its operands
+ * have been. */
+static bool visit(tg_graph *g, tg_node *target, walk **stack, int64_t *room) {
+  int64_t depth = 0;
+  if (*find(g, target)) return true;
+  if (!tg_reserve((void **)stack, room, depth, sizeof **stack)) return false;
+  (*stack)[depth++] = (walk){target, 0};
+  while (depth) {
+    walk *top = &(*stack)[depth - 1];
+    if (top->next == 3) {
+      if (!*find(g, top->node) && !add_entry(g, top->node)) return false;
+      depth--;
+      continue;
+    }
+    tg_node *src = top->node->src[top->next++];
+    if (!src || *find(g, src)) continue;
+    if (!tg_reserve((void **)stack, room, depth, sizeof **stack)) return false;
+    (*stack)[depth++] = (walk){src, 0};
+  }
+  return true;
+}
+
+int tg_graph_collect(tg_graph *g, tg_node *const *targets, int64_t count) {
+  memset(g, 0, sizeof *g);
+  walk *stack = NULL;
+  int64_t room = 0;
+  bool done = grow_table(g);
+  for (int64_t i = 0; done && i < count; i++) done = visit(g, targets[i], &stack, &room);
+  tg_free(stack);
+  if (!done) {
+    tg_graph_free(g);
+    return -1;
+  }
+  for (int64_t i = 0; i < count; i++) g->entry[*find(g, targets[i]) - 1].target = true;
+  for (int64_t i = 0; i < g->count; i++) {
+    tg_entry *e = &g->entry[i];
+    e->external = atomic_load_explicit(&e->node->refs, memory_order_relaxed) > e->uses;
+  }
+  return 0;
+}
+
+/* ---- pass 1: spaces, from the targets down */
+
+static bool memory_by_nature(const tg_entry *e) {
+  tg_op op = e->node->op;
+  return e->target || e->node->numel == 0 || op == TG_OP_CONTIGUOUS || op == TG_OP_SCATTER ||
+         op == TG_OP_COPY || op == TG_OP_EMPTY;
+}
+
+static bool is_reduce(const tg_entry *e) { return tg_op_table[e->node->op].class == TG_CLASS_REDUCE; }
+static bool is_move(const tg_entry *e) { return tg_op_table[e->node->op].class == TG_CLASS_MOVE; }
+
+static void find_spaces(tg_graph *g) {
+  for (int64_t i = 0; i < g->count; i++) g->entry[i].space = -1;
+  for (int64_t i = g->count - 1; i >= 0; i--) {
+    tg_entry *e = &g->entry[i];
+    if (e->node->op == TG_OP_BUFFER) continue;
+    if (memory_by_nature(e) || e->shared || e->space < 0) e->space = (int32_t)(2 * i);
+    int32_t below = is_reduce(e) ? (int32_t)(2 * i + 1) : e->space;
+    for (int s = 0; s < 3 && e->src[s] >= 0; s++) {
+      tg_entry *x = &g->entry[e->src[s]];
+      if (x->space >= 0 && x->space != below) x->shared = true;
+      x->space = below;
+    }
+  }
+}
+
+/* ---- pass 2: costs and decisions, from memory up */
+
+static int32_t weight(tg_op op) {
+  switch ((int)op) {
+    case TG_OP_EXP: case TG_OP_LOG: case TG_OP_SIN: return 8;
+    case TG_OP_POW: case TG_OP_THREEFRY: return 24;
+    case TG_OP_SQRT: case TG_OP_DIV: case TG_OP_MOD: return 3;
+    case TG_OP_CAST: return 0;
+  }
+  return tg_op_is_alu(op) ? 1 : 0;
+}
+
+/* Stores the expression of entry i: not the movement on top of it, which costs
+ * nothing to repeat and may only make it larger. */
+static void store_below(tg_graph *g, int32_t i) {
+  tg_entry *e = &g->entry[i];
+  while (is_move(e) && !e->stored) e = &g->entry[e->src[0]];
+  if (e->node->op != TG_OP_BUFFER && e->node->op != TG_OP_CONST) e->stored = true;
+}
+
+/* What a user of entry i sees of its expression. */
+static tg_entry view(const tg_graph *g, int32_t i) {
+  tg_entry v = g->entry[i];
+  if (v.stored || v.node->op == TG_OP_BUFFER) {
+    v.reduce = -1;
+    v.sum_chain = v.epilogue = false;
+    v.ops = v.cost = v.depth = 0;
+    v.loads = 1;
+  }
+  return v;
+}
+
+/* Adds up the operands of e; stores the largest until the limits hold. */
+static void add_up(tg_graph *g, tg_entry *e) {
+  for (;;) {
+    e->ops = e->cost = e->loads = e->depth = 0;
+    e->reduce = -1;
+    int32_t largest = -1, most = -1;
+    for (int s = 0; s < 3 && e->src[s] >= 0; s++) {
+      tg_entry x = view(g, e->src[s]);
+      e->ops += x.ops;
+      e->cost += x.cost;
+      e->loads += x.loads;
+      if (x.depth > e->depth) e->depth = x.depth;
+      if (x.reduce >= 0) e->reduce = x.reduce;
+      if (x.depth && x.ops + x.depth + x.loads > most) {
+        most = x.ops + x.depth + x.loads;
+        largest = e->src[s];
+      }
+    }
+    bool fits = e->ops < MOST_OPS && e->loads <= MOST_LOADS && e->depth < MOST_DEPTH;
+    if (fits || largest < 0) break;
+    store_below(g, largest);
+    if (view(g, largest).depth) g->entry[largest].stored = true; /* movement alone was too deep */
+  }
+  e->ops++;
+  e->depth++;
+  e->cost += weight(e->node->op);
+}
+
+/* Two operands with different reductions cannot share a kernel. */
+static void one_reduce(tg_graph *g, tg_entry *e) {
+  int32_t found = -1;
+  for (int s = 0; s < 3 && e->src[s] >= 0; s++) {
+    tg_entry x = view(g, e->src[s]);
+    if (x.reduce < 0) continue;
+    if (!x.epilogue || (found >= 0 && x.reduce != found)) store_below(g, e->src[s]);
+    else found = x.reduce;
+  }
+}
+
+static void decide_alu(tg_graph *g, tg_entry *e) {
+  one_reduce(g, e);
+  add_up(g, e);
+  e->epilogue = e->reduce >= 0;
+}
+
+static void decide_reduce(tg_graph *g, tg_entry *e, int32_t i) {
+  tg_entry x = view(g, e->src[0]);
+  if (x.reduce >= 0 && !(x.sum_chain && e->node->op == TG_OP_SUM)) store_below(g, e->src[0]);
+  add_up(g, e);
+  e->reduce = i;
+  e->sum_chain = e->node->op == TG_OP_SUM;
+  e->epilogue = true;
+}
+
+/* Repeating an expression below an expansion is only worth it for casts. */
+static void decide_move(tg_graph *g, tg_entry *e) {
+  tg_entry x = view(g, e->src[0]);
+  tg_op op = e->node->op;
+  bool repeats = op == TG_OP_EXPAND || (op == TG_OP_WINDOW && e->node->numel > 2 * x.node->numel);
+  if (repeats && x.loads && (x.reduce >= 0 || x.cost > 0)) store_below(g, e->src[0]);
+  bool enlarges = op == TG_OP_PAD || op == TG_OP_UNWINDOW || op == TG_OP_WINDOW;
+  if (enlarges && x.reduce >= 0 && !x.sum_chain) store_below(g, e->src[0]);
+  x = view(g, e->src[0]);
+  add_up(g, e);
+  e->sum_chain = x.sum_chain && op != TG_OP_EXPAND && op != TG_OP_WINDOW;
+  e->epilogue = x.epilogue && !enlarges;
+}
+
+static void decide_index(tg_graph *g, tg_entry *e) {
+  for (int s = 0; s < 3 && e->src[s] >= 0; s++) {
+    tg_entry x = view(g, e->src[s]);
+    bool repeats = s == 1 && e->node->op == TG_OP_GATHER && x.cost > CHEAP;
+    if (x.reduce >= 0 || repeats) store_below(g, e->src[s]);
+    if (view(g, e->src[s]).reduce >= 0) g->entry[e->src[s]].stored = true;
+  }
+  add_up(g, e);
+}
+
+static void decide(tg_graph *g, int32_t i) {
+  tg_entry *e = &g->entry[i];
+  e->reduce = -1;
+  switch (tg_op_table[e->node->op].class) {
+    case TG_CLASS_LOAD:
+      if (e->node->op == TG_OP_COPY) store_below(g, e->src[0]), g->entry[e->src[0]].stored |=
+          g->entry[e->src[0]].node->op != TG_OP_BUFFER;
+      if (e->src[0] >= 0) decide_alu(g, e);
+      break;
+    case TG_CLASS_UNARY: case TG_CLASS_BINARY: case TG_CLASS_TERNARY: decide_alu(g, e); break;
+    case TG_CLASS_REDUCE: decide_reduce(g, e, i); break;
+    case TG_CLASS_MOVE: decide_move(g, e); break;
+    case TG_CLASS_INDEX: decide_index(g, e); break;
+    case TG_CLASS_IR: break;
+  }
+  bool dear = e->reduce >= 0 || (e->cost > CHEAP && e->loads) || e->loads > 3;
+  if (memory_by_nature(e)) e->stored = e->node->op != TG_OP_BUFFER;
+  else if (e->shared && dear) store_below(g, i);
+}
+
+int32_t tg_schedule_alias(const tg_graph *g, int32_t i) {
+  const tg_entry *e = &g->entry[i];
+  if (e->node->op != TG_OP_RESHAPE && e->node->op != TG_OP_CONTIGUOUS) return -1;
+  do i = e->src[0], e = &g->entry[i];
+  while (e->node->op == TG_OP_RESHAPE && !e->stored);
+  return e->stored || e->node->op == TG_OP_BUFFER ? i : -1;
+}
+
+void tg_schedule(tg_graph *g) {
+  find_spaces(g);
+  for (int32_t i = 0; i < g->count; i++) decide(g, i);
+}
