@@ -1,0 +1,176 @@
+/* runtime/plan: from a schedule to a list of actions and a memory plan.
+ *
+ * Stored entries are computed in the order of the graph. Those that somebody
+ * outside holds, or that were asked for, get buffers of their own. The others
+ * live from the action that makes them to the last one that reads them, and
+ * share one arena: places are given in the order of the actions, first fit, and
+ * taken back when they die, so the arena is about as large as what is alive at
+ * once.
+ */
+#include "runtime/plan.h"
+
+enum { ALIGN = 64 };
+
+/* ---- actions */
+
+static bool add_action(tg_plan *plan, tg_program *program, int32_t *entry, int32_t nslots) {
+  if (!tg_reserve((void **)&plan->action, &plan->action_room, plan->actions,
+                  sizeof *plan->action)) {
+    tg_program_put(program);
+    tg_free(entry);
+    return false;
+  }
+  plan->action[plan->actions++] = (tg_action){program, entry, nslots};
+  return true;
+}
+
+static bool add_kernel(tg_plan *plan, const tg_graph *g, int32_t i, int part) {
+  tg_lowered lowered;
+  if (tg_lower(g, i, part, &lowered) < 0) return false;
+  int32_t nslots = lowered.kernel->nslots;
+  tg_program *program = tg_program_get(lowered.kernel, g->entry[i].node->device);
+  if (!program) {
+    tg_free(lowered.inputs);
+    return false;
+  }
+  return add_action(plan, program, lowered.inputs, nslots);
+}
+
+static bool add_copy(tg_plan *plan, const tg_graph *g, int32_t i) {
+  int32_t *entry = tg_alloc(2 * sizeof *entry);
+  if (!entry) return false;
+  entry[0] = i;
+  entry[1] = g->entry[i].src[0];
+  return add_action(plan, NULL, entry, 2);
+}
+
+/* Adds what computes entry i, and says where its memory is. */
+static bool plan_entry(tg_plan *plan, const tg_graph *g, int32_t i) {
+  const tg_entry *e = &g->entry[i];
+  tg_place *place = &plan->place[i];
+  if (e->node->op == TG_OP_BUFFER) place->kind = TG_PLACE_INPUT;
+  if (!e->stored) return true;
+  int32_t same = tg_schedule_alias(g, i);
+  if (same >= 0 && e->node->numel) {
+    if (plan->place[same].kind == TG_PLACE_SAME) same = plan->place[same].of;
+    if (plan->place[same].kind == TG_PLACE_TEMP) plan->place[same].kind = TG_PLACE_OWN;
+    *place = (tg_place){TG_PLACE_SAME, same, 0};
+    return true;
+  }
+  place->kind = e->target || e->external ? TG_PLACE_OWN : TG_PLACE_TEMP;
+  if (e->node->numel == 0 || e->node->op == TG_OP_EMPTY) return true;
+  if (e->node->op == TG_OP_COPY) return add_copy(plan, g, i);
+  return add_kernel(plan, g, i, 0) && (e->node->op != TG_OP_SCATTER || add_kernel(plan, g, i, 1));
+}
+
+/* ---- the arena */
+
+typedef struct hole {
+  int64_t offset, size;
+} hole;
+
+typedef struct arena {
+  hole *holes; /* by offset, never adjacent */
+  int64_t count, room, end;
+} arena;
+
+static int64_t arena_take(arena *a, int64_t size) {
+  for (int64_t i = 0; i < a->count; i++) {
+    hole *h = &a->holes[i];
+    if (h->size < size) continue;
+    int64_t offset = h->offset;
+    h->offset += size;
+    h->size -= size;
+    if (!h->size) memmove(h, h + 1, (size_t)(--a->count - i) * sizeof *h);
+    return offset;
+  }
+  hole *last = a->count ? &a->holes[a->count - 1] : NULL;
+  if (last && last->offset + last->size == a->end) { /* grow the hole at the end */
+    int64_t offset = last->offset;
+    a->end = offset + size;
+    a->count--;
+    return offset;
+  }
+  a->end += size;
+  return a->end - size;
+}
+
+static bool arena_give(arena *a, int64_t offset, int64_t size) {
+  if (!tg_reserve((void **)&a->holes, &a->room, a->count, sizeof *a->holes)) return false;
+  int64_t i = 0;
+  while (i < a->count && a->holes[i].offset < offset) i++;
+  memmove(&a->holes[i + 1], &a->holes[i], (size_t)(a->count - i) * sizeof *a->holes);
+  a->holes[i] = (hole){offset, size};
+  a->count++;
+  for (int64_t j = i ? i - 1 : 0; j + 1 < a->count && j <= i;) {
+    hole *h = &a->holes[j];
+    if (h->offset + h->size != h[1].offset) {
+      j++;
+      continue;
+    }
+    h->size += h[1].size;
+    memmove(h + 1, h + 2, (size_t)(a->count - j - 2) * sizeof *h);
+    a->count--;
+    if (i > j) i--;
+  }
+  return true;
+}
+
+static int64_t bytes_of(const tg_graph *g, int32_t i) {
+  const tg_node *n = g->entry[i].node;
+  int64_t size = n->numel * tg_dtype_size(n->dtype);
+  return (size + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+/* last[i]: the last action that touches the temporary entry i. */
+static bool place_temps(tg_plan *plan, const tg_graph *g, int64_t *last) {
+  arena a = {0};
+  bool done = true;
+  for (int64_t n = 0; n < plan->actions; n++)
+    for (int32_t s = 0; s < plan->action[n].nslots; s++) last[plan->action[n].entry[s]] = n;
+  for (int64_t n = 0; done && n < plan->actions; n++) {
+    const tg_action *act = &plan->action[n];
+    tg_place *out = &plan->place[act->entry[0]];
+    bool again = n && plan->action[n - 1].entry[0] == act->entry[0]; /* part 1 of a scatter */
+    if (out->kind == TG_PLACE_TEMP && !again)
+      out->offset = arena_take(&a, bytes_of(g, act->entry[0]));
+    for (int32_t s = 0; done && s < act->nslots; s++) {
+      int32_t e = act->entry[s];
+      if (plan->place[e].kind == TG_PLACE_TEMP && last[e] == n && g->entry[e].node->op != TG_OP_EMPTY)
+        done = arena_give(&a, plan->place[e].offset, bytes_of(g, e));
+    }
+  }
+  tg_free(a.holes);
+  plan->arena = a.end;
+  return done;
+}
+
+/* ---- the plan */
+
+void tg_plan_free(tg_plan *plan) {
+  if (!plan) return;
+  for (int64_t i = 0; i < plan->actions; i++) {
+    tg_program_put(plan->action[i].program);
+    tg_free(plan->action[i].entry);
+  }
+  tg_free(plan->action);
+  tg_free(plan->place);
+  tg_free(plan->key);
+  tg_free(plan);
+}
+
+tg_plan *tg_plan_new(tg_graph *g) {
+  tg_plan *plan = tg_alloc_zero(sizeof *plan);
+  if (!plan) return NULL;
+  plan->entries = g->count;
+  plan->place = tg_alloc_zero((size_t)(g->count + 1) * sizeof *plan->place);
+  int64_t *last = tg_alloc_zero((size_t)(g->count + 1) * sizeof *last);
+  bool done = plan->place && last;
+  if (done) tg_schedule(g);
+  for (int32_t i = 0; done && i < g->count; i++) done = plan_entry(plan, g, i);
+  done = done && place_temps(plan, g, last);
+  tg_free(last);
+  if (done) return plan;
+  tg_plan_free(plan);
+  return NULL;
+}

@@ -1,0 +1,66 @@
+/* runtime/programs: kernels that have been compiled, by what they compute.
+ *
+ * Two kernels with equal IR on one device share one program, across plans and
+ * threads. One lock guards the table; it is taken when plans are made and
+ * freed, never while kernels run. Plans own programs by reference, so a program
+ * goes with the last plan that uses it.
+ */
+#include <pthread.h>
+
+#include "runtime/plan.h"
+
+enum { BUCKETS = 1024 };
+static tg_program *table[BUCKETS];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static tg_program *find(const tg_kernel *kernel, const tg_backend *backend, uint64_t hash) {
+  for (tg_program *p = table[hash % BUCKETS]; p; p = p->next)
+    if (p->hash == hash && p->backend == backend && tg_kernel_equal(p->kernel, kernel)) return p;
+  return NULL;
+}
+
+static tg_program *compile(tg_kernel *kernel, const tg_backend *backend, uint64_t hash) {
+  tg_program *p = tg_alloc_zero(sizeof *p);
+  if (!p) return NULL;
+  p->code = backend->compile(kernel);
+  if (!p->code) {
+    tg_free(p);
+    return NULL;
+  }
+  p->kernel = kernel;
+  p->backend = backend;
+  p->hash = hash;
+  p->next = table[hash % BUCKETS];
+  table[hash % BUCKETS] = p;
+  atomic_fetch_add(&tg_count.kernels_compiled, 1);
+  return p;
+}
+
+tg_program *tg_program_get(tg_kernel *kernel, int device) {
+  const tg_backend *backend = tg_backends[device];
+  uint64_t hash = tg_kernel_hash(kernel);
+  pthread_mutex_lock(&lock);
+  tg_program *p = find(kernel, backend, hash);
+  bool known = p != NULL;
+  if (!p) p = compile(kernel, backend, hash);
+  if (p) p->refs++;
+  pthread_mutex_unlock(&lock);
+  if (known || !p) tg_kernel_free(kernel);
+  return p;
+}
+
+void tg_program_put(tg_program *p) {
+  if (!p) return;
+  pthread_mutex_lock(&lock);
+  bool last = --p->refs == 0;
+  if (last) {
+    tg_program **at = &table[p->hash % BUCKETS];
+    while (*at != p) at = &(*at)->next;
+    *at = p->next;
+  }
+  pthread_mutex_unlock(&lock);
+  if (!last) return;
+  p->backend->release(p->code);
+  tg_kernel_free(p->kernel);
+  tg_free(p);
+}

@@ -1,0 +1,249 @@
+/* runtime/realize: makes nodes concrete.
+ *
+ *   1. Collect the unrealized graph below the targets.
+ *   2. Write down its structure as a key. A plan with an equal key is replayed;
+ *      otherwise the graph is scheduled, lowered and planned, and the plan kept.
+ *   3. Allocate the arena and the buffers that stay, run the actions.
+ *   4. Only when all went well do the nodes become buffers. A failure anywhere
+ *      leaves the graph as it was, ready to be tried again.
+ *
+ * The key holds what the plan depends on: ops, shapes, dtypes, arguments, who
+ * uses whom, what was asked for and what somebody outside still holds. It does
+ * not hold buffers: the next training step has other data and the same key.
+ */
+#include "runtime/runtime.h"
+
+#include <pthread.h>
+
+#include "graph/node.h"
+#include "runtime/plan.h"
+#include "runtime/threads.h"
+
+/* ---- keys */
+
+typedef struct key {
+  int64_t *word;
+  int64_t count, room;
+} key;
+
+static bool put(key *k, int64_t word) {
+  if (k->count == k->room &&
+      !tg_reserve((void **)&k->word, &k->room, k->count, sizeof *k->word))
+    return false;
+  k->word[k->count++] = word;
+  return true;
+}
+
+static bool put_entry(key *k, const tg_entry *e) {
+  const tg_node *n = e->node;
+  int64_t head = (int64_t)n->op | (int64_t)n->dtype << 8 | (int64_t)n->device << 16 |
+                 (int64_t)n->ndim << 24 | (int64_t)n->nargs << 32 | (int64_t)e->target << 48 |
+                 (int64_t)e->external << 49;
+  bool done = put(k, head);
+  for (int i = 0; done && i < 3 && e->src[i] >= 0; i++) done = put(k, e->src[i]);
+  for (int i = 0; done && i < n->ndim + n->nargs; i++) done = put(k, n->data[i]);
+  return done && (n->op != TG_OP_CONST || put(k, n->value.i));
+}
+
+static uint64_t hash_words(const int64_t *word, int64_t count) {
+  uint64_t h = TG_HASH_SEED;
+  for (int64_t i = 0; i < count; i++) {
+    h = (h ^ (uint64_t)word[i]) * UINT64_C(0x9e3779b97f4a7c15);
+    h ^= h >> 29;
+  }
+  return h;
+}
+
+static bool key_of(const tg_graph *g, key *k) {
+  memset(k, 0, sizeof *k);
+  bool done = true;
+  for (int64_t i = 0; done && i < g->count; i++) done = put_entry(k, &g->entry[i]);
+  if (!done) tg_free(k->word);
+  return done;
+}
+
+/* ---- the cache of plans: a list per bucket, the oldest plan goes first */
+
+enum { BUCKETS = 256, MOST_PLANS = 256 };
+static tg_plan *table[BUCKETS];
+static tg_plan *by_age[MOST_PLANS];
+static int64_t made;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void put_plan(tg_plan *plan) {
+  pthread_mutex_lock(&lock);
+  bool last = plan && --plan->refs == 0;
+  pthread_mutex_unlock(&lock);
+  if (last) tg_plan_free(plan);
+}
+
+static tg_plan *find_plan(const key *k, uint64_t hash) {
+  pthread_mutex_lock(&lock);
+  tg_plan *p = table[hash % BUCKETS];
+  while (p && (p->hash != hash || p->key_count != k->count ||
+               memcmp(p->key, k->word, (size_t)k->count * sizeof *k->word)))
+    p = p->next;
+  if (p) p->refs++;
+  pthread_mutex_unlock(&lock);
+  return p;
+}
+
+/* Takes a plan out of the table; the caller drops the table's reference. */
+static void unlink_plan(tg_plan *plan) {
+  tg_plan **at = &table[plan->hash % BUCKETS];
+  while (*at != plan) at = &(*at)->next;
+  *at = plan->next;
+}
+
+static void keep_plan(tg_plan *plan, key *k, uint64_t hash) {
+  plan->key = k->word;
+  plan->key_count = k->count;
+  plan->hash = hash;
+  plan->refs = 2; /* the cache and the run about to start */
+  pthread_mutex_lock(&lock);
+  tg_plan **oldest = &by_age[made++ % MOST_PLANS], *old = *oldest;
+  if (old) unlink_plan(old);
+  *oldest = plan;
+  plan->next = table[hash % BUCKETS];
+  table[hash % BUCKETS] = plan;
+  pthread_mutex_unlock(&lock);
+  if (old) put_plan(old);
+}
+
+/* ---- a run */
+
+typedef struct run {
+  const tg_graph *graph;
+  const tg_plan *plan;
+  tg_buffer **buffer; /* per entry: what stays */
+  tg_buffer *arena;
+  void **data;        /* per slot of the action */
+} run;
+
+static void *memory_of(const run *r, int32_t i) {
+  const tg_place *p = &r->plan->place[i];
+  switch (p->kind) {
+    case TG_PLACE_INPUT: return r->graph->entry[i].node->buffer->data;
+    case TG_PLACE_OWN: return r->buffer[i]->data;
+    case TG_PLACE_TEMP: return (char *)r->arena->data + p->offset;
+    case TG_PLACE_SAME: return memory_of(r, p->of);
+    case TG_PLACE_NONE: break;
+  }
+  return NULL;
+}
+
+static bool allocate(run *r) {
+  int32_t most = 2;
+  for (int64_t i = 0; i < r->plan->actions; i++)
+    if (r->plan->action[i].nslots > most) most = r->plan->action[i].nslots;
+  r->data = tg_alloc((size_t)most * sizeof *r->data);
+  r->buffer = tg_alloc_zero((size_t)(r->plan->entries + 1) * sizeof *r->buffer);
+  r->arena = r->data && r->buffer ? tg_buffer_new((size_t)r->plan->arena) : NULL;
+  if (!r->arena) return false;
+  for (int32_t i = 0; i < r->plan->entries; i++) {
+    if (r->plan->place[i].kind != TG_PLACE_OWN) continue;
+    const tg_node *n = r->graph->entry[i].node;
+    r->buffer[i] = tg_buffer_new((size_t)(n->numel * tg_dtype_size(n->dtype)));
+    if (!r->buffer[i]) return false;
+  }
+  return true;
+}
+
+static int act(run *r, const tg_action *a) {
+  double start = tg_debug() >= 2 ? tg_seconds() : 0;
+  for (int32_t s = 0; s < a->nslots; s++) r->data[s] = memory_of(r, a->entry[s]);
+  int status = 0;
+  if (a->program) {
+    status = a->program->backend->run(a->program->code, r->data);
+    atomic_fetch_add_explicit(&tg_count.kernels_run, 1, memory_order_relaxed);
+  } else {
+    const tg_node *n = r->graph->entry[a->entry[0]].node;
+    memcpy(r->data[0], r->data[1], (size_t)(n->numel * tg_dtype_size(n->dtype)));
+  }
+  if (tg_debug() >= 2) tg_debug_action(a, tg_seconds() - start);
+  return status;
+}
+
+/* The nodes become buffers. Retained first: one may be what keeps another. */
+static void publish(run *r) {
+  int64_t n = r->plan->entries;
+  for (int64_t i = 0; i < n; i++) {
+    const tg_place *p = &r->plan->place[i];
+    const tg_node *of = r->graph->entry[p->of].node;
+    if (p->kind == TG_PLACE_SAME)
+      r->buffer[i] = tg_buffer_retain(of->buffer ? of->buffer : r->buffer[p->of]);
+    if (r->buffer[i]) tg_node_retain(r->graph->entry[i].node);
+  }
+  for (int64_t i = 0; i < n; i++)
+    if (r->buffer[i]) tg_node_become_buffer(r->graph->entry[i].node, r->buffer[i]);
+  for (int64_t i = 0; i < n; i++)
+    if (r->buffer[i]) tg_node_release(r->graph->entry[i].node);
+}
+
+static int run_plan(const tg_graph *g, const tg_plan *plan) {
+  run r = {.graph = g, .plan = plan};
+  int status = allocate(&r) ? 0 : -1;
+  for (int64_t i = 0; status == 0 && i < plan->actions; i++) status = act(&r, &plan->action[i]);
+  if (status == 0) publish(&r);
+  for (int64_t i = 0; r.buffer && i < plan->entries; i++) tg_buffer_release(r.buffer[i]);
+  tg_buffer_release(r.arena);
+  tg_free(r.buffer);
+  tg_free(r.data);
+  return status;
+}
+
+/* ---- the whole */
+
+static tg_plan *plan_for(tg_graph *g, bool *replayed) {
+  key k;
+  if (!key_of(g, &k)) return NULL;
+  uint64_t hash = hash_words(k.word, k.count);
+  tg_plan *plan = find_plan(&k, hash);
+  *replayed = plan != NULL;
+  if (!plan && (plan = tg_plan_new(g))) {
+    keep_plan(plan, &k, hash);
+    return plan;
+  }
+  tg_free(k.word);
+  return plan;
+}
+
+static int realize_graph(tg_graph *g) {
+  bool replayed = false;
+  double start = tg_debug() >= 1 ? tg_seconds() : 0;
+  tg_plan *plan = plan_for(g, &replayed);
+  if (!plan) return -1;
+  atomic_fetch_add(&tg_count.schedules, 1);
+  if (replayed) atomic_fetch_add(&tg_count.schedules_replayed, 1);
+  if (tg_debug() >= 1) tg_debug_schedule(g, plan, replayed, tg_seconds() - start);
+  if (!replayed) tg_draw(g, plan);
+  int status = run_plan(g, plan);
+  put_plan(plan);
+  return status;
+}
+
+int tg_runtime_realize(tg_node *const *nodes, int64_t count) {
+  bool done = true;
+  for (int64_t i = 0; i < count; i++) {
+    if (!nodes[i]) return -1;
+    done = done && nodes[i]->op == TG_OP_BUFFER;
+  }
+  if (done) return 0;
+  tg_graph graph;
+  if (tg_graph_collect(&graph, nodes, count) < 0) return -1;
+  int status = realize_graph(&graph);
+  tg_graph_free(&graph);
+  return status;
+}
+
+void tg_runtime_shutdown(void) {
+  for (int i = 0; i < MOST_PLANS; i++) {
+    pthread_mutex_lock(&lock);
+    tg_plan *plan = by_age[i];
+    by_age[i] = NULL;
+    if (plan) unlink_plan(plan);
+    pthread_mutex_unlock(&lock);
+    if (plan) put_plan(plan);
+  }
+  tg_threads_stop();
+}
