@@ -65,7 +65,7 @@ typedef struct tg_thread {
 tg_thread *tg_this_thread(void);
 /* What the rooms above must let go when a thread ends; set once, any time. */
 void tg_at_thread_end(void (*clean)(tg_thread *thread));
-/* Runs that for this thread now and sets its state back to fresh. */
+/* Runs that for this thread now; its modes and its error stay. */
 void tg_thread_clean(void);
 
 /* ---- counters; tg_get_counters reads them */

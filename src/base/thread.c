@@ -27,7 +27,8 @@ static void clean(tg_thread *thread) {
   clean_function upper = atomic_load(&clean_up);
   if (upper) upper(thread);
   tg_free(thread->pool);
-  *thread = (tg_thread){.ends = thread->ends};
+  thread->pool = NULL;
+  thread->pool_count = thread->pool_room = 0;
 }
 
 static void thread_ends(void *thread) { clean(thread); }

@@ -60,8 +60,15 @@ struct tg_scope {
 tg_tensor *tg_tensor_new(tg_node *node);
 /* The same, then drains the pool to `mark`: the end of a function on nodes. */
 tg_tensor *tg_wrap(int64_t mark, tg_node *node);
+/* The same as tg_tensor_new, in no scope: the caller owns the reference. */
+tg_tensor *tg_tensor_new_owned(tg_node *node);
 /* Gives `t` another node (retained). */
 void tg_tensor_rebind(tg_tensor *t, tg_node *node);
+/* The end of a creation function: wraps, then applies .requires_grad, .name. */
+tg_tensor *tg_created(const char *call, int64_t mark, tg_node *node, const tg_create_opts *o);
+/* Element i of row-major `data`, as a double or an integer (floats truncate). */
+double tg_read_float(tg_dtype dtype, const void *data, int64_t i);
+int64_t tg_read_int(tg_dtype dtype, const void *data, int64_t i);
 /* True, and a message, when `t` is NULL. */
 bool tg_is_null(const char *call, const tg_tensor *t);
 
