@@ -129,6 +129,13 @@ extern "C" {
 #define TG_OPTIONS3(f, T, x, y, z, ...) \
   f((x), (y), (z), &(T){.tg_ = 0, __VA_ARGS__})
 
+/* Follows every option's name: in C++ it says that leaving it out is meant. */
+#if defined(__cplusplus) && __cplusplus >= 201402L
+#define TG_UNSET {}
+#else
+#define TG_UNSET
+#endif
+
 /* A list of tensors. TG_LIST(a, b): what tg_cat or an optimizer takes. */
 typedef struct tg_list {
   int64_t count;
@@ -247,7 +254,7 @@ void tg_restore_no_grad(const bool *old);
 #if defined(__GNUC__) || defined(__clang__)
 #define TG_NO_GRAD                                                         \
   for (bool tg_old_ __attribute__((cleanup(tg_restore_no_grad))) =         \
-           tg_set_no_grad(true), tg_first_ = true;                         \
+           tg_set_no_grad(true), tg_first_ = ((void)tg_old_, true);        \
        tg_first_; tg_first_ = false)
 #else
 #define TG_NO_GRAD                                                         \
@@ -264,15 +271,15 @@ void tg_manual_seed(uint64_t seed);
 
 /* What every creation function accepts beside its own arguments. */
 typedef struct tg_create_opts {
-  int tg_;
-  tg_dtype dtype;             /* the default dtype */
-  const char *device;         /* the default device */
-  tg_grad_mode requires_grad; /* unset */
-  const char *name;           /* none; copied */
-  double low, high;           /* uniform: -1, 1; randint: 0, 10 (both or none) */
-  double mean, std;           /* normal: 0, 1 */
-  double a;                   /* kaiming: 0.01, the negative slope */
-  double step;                /* arange: 1 */
+  int tg_ TG_UNSET;
+  tg_dtype dtype TG_UNSET;             /* the default dtype */
+  const char *device TG_UNSET;         /* the default device */
+  tg_grad_mode requires_grad TG_UNSET; /* unset */
+  const char *name TG_UNSET;           /* none; copied */
+  double low TG_UNSET, high TG_UNSET;  /* uniform: -1, 1; randint: 0, 10 (both or none) */
+  double mean TG_UNSET, std TG_UNSET;  /* normal: 0, 1 */
+  double a TG_UNSET;                   /* kaiming: 0.01, the negative slope */
+  double step TG_UNSET;                /* arange: 1 */
 } tg_create_opts;
 
 /* A copy of `data`, row-major, of `shape` and `.dtype`. Runs now. */
@@ -345,8 +352,8 @@ tg_tensor *tg_kaiming_normal(tg_shape shape, const tg_create_opts *o);
  * probability weight / sum(weights): [samples] or [N, samples], int64. Without
  * .replacement only one sample is allowed. */
 typedef struct tg_multinomial_opts {
-  int tg_;
-  bool replacement;
+  int tg_ TG_UNSET;
+  bool replacement TG_UNSET;
 } tg_multinomial_opts;
 tg_tensor *tg_multinomial(tg_tensor *weights, int64_t samples, const tg_multinomial_opts *o);
 #define tg_multinomial(weights, ...) \
@@ -457,10 +464,10 @@ bool tg_needs_grad(const tg_context *context, int input);
  * that names the input, the element and both values. Runs now. */
 typedef tg_tensor *(*tg_gradcheck_function)(tg_tensor *const *inputs, int count, void *user);
 typedef struct tg_gradcheck_opts {
-  int tg_;
-  double eps;        /* 1e-6 */
-  double atol, rtol; /* 1e-5, 1e-3 */
-  void *user;
+  int tg_ TG_UNSET;
+  double eps TG_UNSET;                 /* 1e-6 */
+  double atol TG_UNSET, rtol TG_UNSET; /* 1e-5, 1e-3 */
+  void *user TG_UNSET;
 } tg_gradcheck_opts;
 int tg_gradcheck(tg_gradcheck_function f, tg_list inputs, const tg_gradcheck_opts *o);
 #define tg_gradcheck(f, ...) TG_OPTIONS2(tg_gradcheck, tg_gradcheck_opts, f, __VA_ARGS__, )
@@ -484,8 +491,8 @@ tg_tensor *tg_shrink_to(tg_tensor *x, tg_ints bounds);
 #define tg_shrink(x, ...) tg_shrink_to((x), TG_INTS(__VA_ARGS__))
 /* Axis i gets pads[2i] elements in front and pads[2i + 1] behind, of .value. */
 typedef struct tg_pad_opts {
-  int tg_;
-  double value; /* 0 */
+  int tg_ TG_UNSET;
+  double value TG_UNSET; /* 0 */
 } tg_pad_opts;
 tg_tensor *tg_pad(tg_tensor *x, tg_ints pads, const tg_pad_opts *o);
 #define tg_pad(x, ...) TG_OPTIONS2(tg_pad, tg_pad_opts, x, __VA_ARGS__, )
@@ -501,17 +508,17 @@ tg_tensor *tg_transpose(tg_tensor *x, int axis1, int axis2);
 tg_tensor *tg_T(tg_tensor *x);
 /* Merges the axes from .start_dim (0) on into one. */
 typedef struct tg_flatten_opts {
-  int tg_;
-  int start_dim;
+  int tg_ TG_UNSET;
+  int start_dim TG_UNSET;
 } tg_flatten_opts;
 tg_tensor *tg_flatten(tg_tensor *x, const tg_flatten_opts *o);
 #define tg_flatten(...) TG_OPTIONS1(tg_flatten, tg_flatten_opts, __VA_ARGS__, )
 /* Axes of reductions and of squeeze. Without .axis: see each function. */
 typedef struct tg_axis_opts {
-  int tg_;
-  tg_ints axis;
-  bool keepdim;
-  double correction; /* std: 1 */
+  int tg_ TG_UNSET;
+  tg_ints axis TG_UNSET;
+  bool keepdim TG_UNSET;
+  double correction TG_UNSET; /* std: 1 */
 } tg_axis_opts;
 /* Removes axes of size 1: the given one, or all. */
 tg_tensor *tg_squeeze(tg_tensor *x, const tg_axis_opts *o);
@@ -526,8 +533,8 @@ tg_tensor *tg_repeat_by(tg_tensor *x, tg_ints repeats);
 int64_t tg_chunk(tg_tensor *x, int64_t count, int axis, tg_tensor **out);
 /* Joins along .axis (0): all other sizes must be equal. */
 typedef struct tg_cat_opts {
-  int tg_;
-  int axis;
+  int tg_ TG_UNSET;
+  int axis TG_UNSET;
 } tg_cat_opts;
 tg_tensor *tg_cat(tg_list tensors, const tg_cat_opts *o);
 #define tg_cat(...) TG_OPTIONS1(tg_cat, tg_cat_opts, __VA_ARGS__, )
@@ -621,8 +628,8 @@ tg_tensor *tg_matmul(tg_tensor *x, tg_tensor *w);
 /* x . w + b: [..., I] [I, O] [O] -> [..., O]; w of one axis multiplies
  * elementwise. .bias may be left out. */
 typedef struct tg_linear_opts {
-  int tg_;
-  tg_tensor *bias;
+  int tg_ TG_UNSET;
+  tg_tensor *bias TG_UNSET;
 } tg_linear_opts;
 tg_tensor *tg_linear(tg_tensor *x, tg_tensor *weight, const tg_linear_opts *o);
 #define tg_linear(x, ...) TG_OPTIONS2(tg_linear, tg_linear_opts, x, __VA_ARGS__, )
@@ -636,13 +643,13 @@ tg_tensor *tg_sequential(tg_tensor *x, int count, const tg_layer *layers, void *
  * Lists: one number for all axes or one per axis; padding also as
  * {left, right, top, bottom ...}, where a negative number crops. */
 typedef struct tg_conv_opts {
-  int tg_;
-  tg_tensor *bias;        /* [O] */
-  int64_t groups;         /* 1 */
-  tg_ints stride;         /* 1 */
-  tg_ints dilation;       /* 1 */
-  tg_ints padding;        /* 0 */
-  tg_ints output_padding; /* 0; conv_transpose2d only */
+  int tg_ TG_UNSET;
+  tg_tensor *bias TG_UNSET;        /* [O] */
+  int64_t groups TG_UNSET;         /* 1 */
+  tg_ints stride TG_UNSET;         /* 1 */
+  tg_ints dilation TG_UNSET;       /* 1 */
+  tg_ints padding TG_UNSET;        /* 0 */
+  tg_ints output_padding TG_UNSET; /* 0; conv_transpose2d only */
 } tg_conv_opts;
 tg_tensor *tg_conv2d(tg_tensor *x, tg_tensor *weight, const tg_conv_opts *o);
 #define tg_conv2d(x, ...) TG_OPTIONS2(tg_conv2d, tg_conv_opts, x, __VA_ARGS__, )
@@ -654,10 +661,10 @@ tg_tensor *tg_conv_transpose2d(tg_tensor *x, tg_tensor *weight, const tg_conv_op
 
 /* Mean (maximum) over windows of the last axes, [N, C, H...] -> [N, C, Y...]. */
 typedef struct tg_pool_opts {
-  int tg_;
-  tg_ints kernel;   /* 2, 2 */
-  tg_ints stride;   /* the kernel */
-  tg_ints dilation; /* 1; max_pool2d only */
+  int tg_ TG_UNSET;
+  tg_ints kernel TG_UNSET;   /* 2, 2 */
+  tg_ints stride TG_UNSET;   /* the kernel */
+  tg_ints dilation TG_UNSET; /* 1; max_pool2d only */
 } tg_pool_opts;
 tg_tensor *tg_avg_pool2d(tg_tensor *x, const tg_pool_opts *o);
 #define tg_avg_pool2d(...) TG_OPTIONS1(tg_avg_pool2d, tg_pool_opts, __VA_ARGS__, )
@@ -666,9 +673,9 @@ tg_tensor *tg_max_pool2d(tg_tensor *x, const tg_pool_opts *o);
 
 /* (x - mean) / sqrt(var + eps) over .axis (-1); Ba et al. 2016. */
 typedef struct tg_layernorm_opts {
-  int tg_;
-  tg_ints axis;
-  double eps; /* 1e-5 */
+  int tg_ TG_UNSET;
+  tg_ints axis TG_UNSET;
+  double eps TG_UNSET; /* 1e-5 */
 } tg_layernorm_opts;
 tg_tensor *tg_layernorm(tg_tensor *x, const tg_layernorm_opts *o);
 #define tg_layernorm(...) TG_OPTIONS1(tg_layernorm, tg_layernorm_opts, __VA_ARGS__, )
@@ -681,10 +688,10 @@ tg_tensor *tg_dropout(tg_tensor *x, double p);
 /* softmax(q . k^T / sqrt(E) + mask) . v: q [..., L, E], k [..., S, E],
  * v [..., S, V] -> [..., L, V]. A bool mask lets true pass, any other is added. */
 typedef struct tg_attention_opts {
-  int tg_;
-  tg_tensor *mask;
-  bool causal;
-  double dropout; /* 0 */
+  int tg_ TG_UNSET;
+  tg_tensor *mask TG_UNSET;
+  bool causal TG_UNSET;
+  double dropout TG_UNSET; /* 0 */
 } tg_attention_opts;
 tg_tensor *tg_scaled_dot_product_attention(tg_tensor *q, tg_tensor *k, tg_tensor *v,
                                            const tg_attention_opts *o);
@@ -697,8 +704,8 @@ tg_tensor *tg_binary_crossentropy_logits(tg_tensor *logits, tg_tensor *y);
 /* Mean over the labels of -log_softmax(logits)[label]: logits [..., C], labels
  * [...] of an integer dtype. Labels equal to .ignore_index (-1) do not count. */
 typedef struct tg_crossentropy_opts {
-  int tg_;
-  tg_ints ignore_index;
+  int tg_ TG_UNSET;
+  tg_ints ignore_index TG_UNSET;
 } tg_crossentropy_opts;
 tg_tensor *tg_sparse_categorical_crossentropy(tg_tensor *logits, tg_tensor *labels,
                                               const tg_crossentropy_opts *o);
@@ -796,17 +803,18 @@ static inline tg_tensor *tg_null_(void *t) { return (tg_tensor *)t; }
 
 /* ----------------------------------------------------------- optimizers -- */
 
-/* Optimizers belong to the scope they are made in, like their state. They set
- * requires_grad of unset parameters to yes, leave out those with no, and count
- * a parameter given twice once. */
+/* Optimizers belong to the scope they are made in, like their state. Making one
+ * realizes the parameters. They set requires_grad of unset
+ * parameters to yes, leave out those with no, and count a parameter given twice
+ * once. float16 and bfloat16 parameters are updated in float32. */
 typedef struct tg_optim_opts {
-  int tg_;
-  double lr;           /* 0.001 */
-  double momentum;     /* SGD: 0 */
-  double weight_decay; /* SGD, Adam, LAMB: 0; AdamW: 0.01 */
-  bool nesterov;       /* SGD: false */
-  double b1, b2;       /* 0.9, 0.999 */
-  double eps;          /* Adam, AdamW: 1e-8; LAMB: 1e-6 */
+  int tg_ TG_UNSET;
+  double lr TG_UNSET;              /* 0.001 */
+  double momentum TG_UNSET;        /* SGD: 0 */
+  double weight_decay TG_UNSET;    /* SGD, Adam, LAMB: 0; AdamW: 0.01 */
+  bool nesterov TG_UNSET;          /* SGD: false */
+  double b1 TG_UNSET, b2 TG_UNSET; /* 0.9, 0.999 */
+  double eps TG_UNSET;             /* Adam, AdamW: 1e-8; LAMB: 1e-6 */
 } tg_optim_opts;
 /* g = grad + wd p; b = momentum b + g; p -= lr (nesterov ? g + momentum b : b). */
 tg_optimizer *tg_sgd(tg_list params, const tg_optim_opts *o);
@@ -867,6 +875,194 @@ void tg_progress_end(tg_progress *bar);
 
 #ifdef __cplusplus
 } /* extern "C" */
-#include "teenygrad.hpp"
+/* ------------------------------------------------------------------ C++ -- */
+
+/* C++11 and later: overloads that take the options by value take the place of
+ * the macros, tg_sum(x) or, from C++20 on, tg_sum(x, {.axis = TG_INTS(0)}); a C++
+ * number may stand for either operand, tg_add(x, 1). What TG_LIST gives lives to
+ * the end of the statement. */
+#include <type_traits>
+
+#undef tg_from
+#undef tg_scalar
+#undef tg_empty
+#undef tg_full
+#undef tg_zeros
+#undef tg_ones
+#undef tg_full_like
+#undef tg_zeros_like
+#undef tg_ones_like
+#undef tg_arange
+#undef tg_eye
+#undef tg_rand
+#undef tg_randn
+#undef tg_randint
+#undef tg_uniform
+#undef tg_normal
+#undef tg_scaled_uniform
+#undef tg_glorot_uniform
+#undef tg_kaiming_uniform
+#undef tg_kaiming_normal
+#undef tg_multinomial
+#undef tg_gradcheck
+#undef tg_pad
+#undef tg_pad2d
+#undef tg_slice
+#undef tg_flatten
+#undef tg_squeeze
+#undef tg_cat
+#undef tg_stack
+#undef tg_sum
+#undef tg_max
+#undef tg_min
+#undef tg_mean
+#undef tg_std
+#undef tg_softmax
+#undef tg_log_softmax
+#undef tg_argmax
+#undef tg_argmin
+#undef tg_linear
+#undef tg_conv2d
+#undef tg_conv_transpose2d
+#undef tg_avg_pool2d
+#undef tg_max_pool2d
+#undef tg_layernorm
+#undef tg_scaled_dot_product_attention
+#undef tg_sparse_categorical_crossentropy
+#undef tg_sgd
+#undef tg_adam
+#undef tg_adamw
+#undef tg_lamb
+
+#define TG_OVERLOAD1(R, f, A, O) \
+  inline R *f(A a, O o = O()) { return f(a, &o); }
+#define TG_OVERLOAD2(R, f, A, B, O) \
+  inline R *f(A a, B b, O o = O()) { return f(a, b, &o); }
+TG_OVERLOAD2(tg_tensor, tg_from, const void *, tg_shape, tg_create_opts)
+TG_OVERLOAD1(tg_tensor, tg_scalar, double, tg_create_opts)
+TG_OVERLOAD1(tg_tensor, tg_empty, tg_shape, tg_create_opts)
+TG_OVERLOAD1(tg_tensor, tg_zeros, tg_shape, tg_create_opts)
+TG_OVERLOAD1(tg_tensor, tg_ones, tg_shape, tg_create_opts)
+TG_OVERLOAD1(tg_tensor, tg_rand, tg_shape, tg_create_opts)
+TG_OVERLOAD1(tg_tensor, tg_randn, tg_shape, tg_create_opts)
+TG_OVERLOAD1(tg_tensor, tg_randint, tg_shape, tg_create_opts)
+TG_OVERLOAD1(tg_tensor, tg_uniform, tg_shape, tg_create_opts)
+TG_OVERLOAD1(tg_tensor, tg_normal, tg_shape, tg_create_opts)
+TG_OVERLOAD1(tg_tensor, tg_scaled_uniform, tg_shape, tg_create_opts)
+TG_OVERLOAD1(tg_tensor, tg_glorot_uniform, tg_shape, tg_create_opts)
+TG_OVERLOAD1(tg_tensor, tg_kaiming_uniform, tg_shape, tg_create_opts)
+TG_OVERLOAD1(tg_tensor, tg_kaiming_normal, tg_shape, tg_create_opts)
+TG_OVERLOAD2(tg_tensor, tg_full, tg_shape, double, tg_create_opts)
+TG_OVERLOAD2(tg_tensor, tg_full_like, tg_tensor *, double, tg_create_opts)
+TG_OVERLOAD1(tg_tensor, tg_zeros_like, tg_tensor *, tg_create_opts)
+TG_OVERLOAD1(tg_tensor, tg_ones_like, tg_tensor *, tg_create_opts)
+TG_OVERLOAD2(tg_tensor, tg_arange, double, double, tg_create_opts)
+TG_OVERLOAD1(tg_tensor, tg_eye, int64_t, tg_create_opts)
+TG_OVERLOAD2(tg_tensor, tg_multinomial, tg_tensor *, int64_t, tg_multinomial_opts)
+inline int tg_gradcheck(tg_gradcheck_function f, tg_list inputs,
+                        tg_gradcheck_opts o = tg_gradcheck_opts()) {
+  return tg_gradcheck(f, inputs, &o);
+}
+TG_OVERLOAD2(tg_tensor, tg_pad, tg_tensor *, tg_ints, tg_pad_opts)
+TG_OVERLOAD2(tg_tensor, tg_pad2d, tg_tensor *, tg_ints, tg_pad_opts)
+TG_OVERLOAD2(tg_tensor, tg_slice, tg_tensor *, tg_ints, tg_pad_opts)
+TG_OVERLOAD1(tg_tensor, tg_flatten, tg_tensor *, tg_flatten_opts)
+TG_OVERLOAD1(tg_tensor, tg_squeeze, tg_tensor *, tg_axis_opts)
+TG_OVERLOAD1(tg_tensor, tg_sum, tg_tensor *, tg_axis_opts)
+TG_OVERLOAD1(tg_tensor, tg_max, tg_tensor *, tg_axis_opts)
+TG_OVERLOAD1(tg_tensor, tg_min, tg_tensor *, tg_axis_opts)
+TG_OVERLOAD1(tg_tensor, tg_mean, tg_tensor *, tg_axis_opts)
+TG_OVERLOAD1(tg_tensor, tg_std, tg_tensor *, tg_axis_opts)
+TG_OVERLOAD1(tg_tensor, tg_softmax, tg_tensor *, tg_axis_opts)
+TG_OVERLOAD1(tg_tensor, tg_log_softmax, tg_tensor *, tg_axis_opts)
+TG_OVERLOAD1(tg_tensor, tg_argmax, tg_tensor *, tg_axis_opts)
+TG_OVERLOAD1(tg_tensor, tg_argmin, tg_tensor *, tg_axis_opts)
+TG_OVERLOAD1(tg_tensor, tg_cat, tg_list, tg_cat_opts)
+TG_OVERLOAD1(tg_tensor, tg_stack, tg_list, tg_cat_opts)
+TG_OVERLOAD2(tg_tensor, tg_linear, tg_tensor *, tg_tensor *, tg_linear_opts)
+TG_OVERLOAD2(tg_tensor, tg_conv2d, tg_tensor *, tg_tensor *, tg_conv_opts)
+TG_OVERLOAD2(tg_tensor, tg_conv_transpose2d, tg_tensor *, tg_tensor *, tg_conv_opts)
+TG_OVERLOAD1(tg_tensor, tg_avg_pool2d, tg_tensor *, tg_pool_opts)
+TG_OVERLOAD1(tg_tensor, tg_max_pool2d, tg_tensor *, tg_pool_opts)
+TG_OVERLOAD1(tg_tensor, tg_layernorm, tg_tensor *, tg_layernorm_opts)
+inline tg_tensor *tg_scaled_dot_product_attention(
+    tg_tensor *q, tg_tensor *k, tg_tensor *v, tg_attention_opts o = tg_attention_opts()) {
+  return tg_scaled_dot_product_attention(q, k, v, &o);
+}
+TG_OVERLOAD2(tg_tensor, tg_sparse_categorical_crossentropy, tg_tensor *, tg_tensor *, tg_crossentropy_opts)
+TG_OVERLOAD1(tg_optimizer, tg_sgd, tg_list, tg_optim_opts)
+TG_OVERLOAD1(tg_optimizer, tg_adam, tg_list, tg_optim_opts)
+TG_OVERLOAD1(tg_optimizer, tg_adamw, tg_list, tg_optim_opts)
+TG_OVERLOAD1(tg_optimizer, tg_lamb, tg_list, tg_optim_opts)
+#undef TG_OVERLOAD1
+#undef TG_OVERLOAD2
+
+/* A list of tensors with its memory. */
+template <size_t N> struct tg_array {
+  tg_tensor *items[N ? N : 1];
+  operator tg_list() const { return tg_list{int64_t(N), items}; }
+};
+template <typename... T> inline tg_array<sizeof...(T)> tg_make_array(T *...items) {
+  return {{items...}};
+}
+#define TG_LIST(...) tg_make_array(__VA_ARGS__)
+
+/* Numbers as operands. */
+template <typename N, typename R = tg_tensor *>
+using tg_if_number = typename std::enable_if<std::is_arithmetic<N>::value, R>::type;
+template <typename N> inline tg_if_number<N> tg_operand(N n) {
+  return std::is_floating_point<N>::value ? tg_number(double(n)) : tg_whole(int64_t(n));
+}
+#define TG_OVERLOAD_NUMBERS(f)                                                         \
+  template <typename N> inline tg_if_number<N> f(tg_tensor *a, N b) {                  \
+    return f(a, tg_operand(b));                                                        \
+  }                                                                                    \
+  template <typename N> inline tg_if_number<N> f(N a, tg_tensor *b) {                  \
+    return f(tg_operand(a), b);                                                        \
+  }
+TG_OVERLOAD_NUMBERS(tg_add)
+TG_OVERLOAD_NUMBERS(tg_sub)
+TG_OVERLOAD_NUMBERS(tg_mul)
+TG_OVERLOAD_NUMBERS(tg_div)
+TG_OVERLOAD_NUMBERS(tg_pow)
+TG_OVERLOAD_NUMBERS(tg_maximum)
+TG_OVERLOAD_NUMBERS(tg_minimum)
+TG_OVERLOAD_NUMBERS(tg_lt)
+TG_OVERLOAD_NUMBERS(tg_gt)
+TG_OVERLOAD_NUMBERS(tg_ge)
+TG_OVERLOAD_NUMBERS(tg_le)
+TG_OVERLOAD_NUMBERS(tg_ne)
+TG_OVERLOAD_NUMBERS(tg_eq)
+#undef TG_OVERLOAD_NUMBERS
+template <typename N> inline tg_if_number<N> tg_where(tg_tensor *c, tg_tensor *a, N b) {
+  return tg_where(c, a, tg_operand(b));
+}
+template <typename N> inline tg_if_number<N> tg_where(tg_tensor *c, N a, tg_tensor *b) {
+  return tg_where(c, tg_operand(a), b);
+}
+template <typename N, typename M>
+inline tg_if_number<N, tg_if_number<M> > tg_where(tg_tensor *c, N a, M b) {
+  return tg_where(c, tg_operand(a), tg_operand(b));
+}
+
+/* Indexing: tg_index(x, TG_AT(1), TG_ALL, TG_BY(t)). */
+#define TG_ITEM_(kind, start, stop, step, by) \
+  (tg_index_item{tg_index_item::kind, (start), (stop), (step), (by)})
+#define TG_AT(i) TG_ITEM_(TG_ITEM_AT, (i), 0, 0, nullptr)
+#define TG_RANGE(start, stop, step) TG_ITEM_(TG_ITEM_RANGE, (start), (stop), (step), nullptr)
+#define TG_ALL TG_RANGE(TG_NONE, TG_NONE, 1)
+#define TG_NEW_AXIS TG_ITEM_(TG_ITEM_NEW_AXIS, 0, 0, 0, nullptr)
+#define TG_REST TG_ITEM_(TG_ITEM_REST, 0, 0, 0, nullptr)
+#define TG_BY(t) TG_ITEM_(TG_ITEM_BY, 0, 0, 0, (t))
+template <typename... I>
+inline tg_tensor *tg_index(tg_tensor *x, tg_index_item first, I... rest) {
+  const tg_index_item items[] = {first, rest...};
+  return tg_index(x, int(1 + sizeof...(I)), items);
+}
+template <typename... I>
+inline tg_tensor *tg_set_index(tg_tensor *x, tg_tensor *value, tg_index_item first, I... rest) {
+  const tg_index_item items[] = {first, rest...};
+  return tg_set_index(x, value, int(1 + sizeof...(I)), items);
+}
 #endif
 #endif
