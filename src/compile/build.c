@@ -24,10 +24,64 @@ bool tg_builder_begin(tg_builder *b) {
   return !b->failed;
 }
 
+/* ---- the end: what no store needs goes, and so do loops that nothing uses */
+
+/* Marks in `to` (zeroed) what the stores reach, then numbers it. */
+static int32_t number_used(const tg_kernel *k, int32_t *to) {
+  int32_t used = 0;
+  for (int32_t i = k->count - 1; i >= 0; i--) {
+    const tg_ins *in = &k->ins[i];
+    if (in->op == TG_OP_STORE || in->op == TG_OP_STORE_ADD) to[i] = 1;
+    for (int s = 0; to[i] && s < 3; s++)
+      if (in->src[s] >= 0) to[in->src[s]] = 1;
+  }
+  for (int32_t i = 0; i < k->count; i++) to[i] = to[i] ? used++ : -1;
+  return used;
+}
+
+static uint64_t renumber_bits(uint64_t bits, const int32_t *range) {
+  uint64_t out = 0;
+  for (int r = 0; r < TG_MAX_RANGES; r++)
+    if (bits >> r & 1 && range[r] >= 0) out |= UINT64_C(1) << range[r];
+  return out;
+}
+
+static void number_ranges(tg_kernel *k, const int32_t *to, int32_t *range) {
+  int32_t used = 0, count = k->nranges;
+  for (int r = 0; r < TG_MAX_RANGES; r++) range[r] = -1;
+  for (int32_t i = 0; i < k->count; i++)
+    if (to[i] >= 0 && k->ins[i].op == TG_OP_RANGE) range[k->ins[i].slot] = 0;
+  for (int r = 0; r < count; r++) {
+    if (range[r] < 0) continue;
+    k->range[used] = k->range[r];
+    range[r] = used++;
+  }
+  k->nranges = used;
+}
+
+static bool prune(tg_kernel *k) {
+  int32_t *to = tg_alloc_zero((size_t)k->count * sizeof *to), range[TG_MAX_RANGES];
+  if (!to) return false;
+  int32_t used = number_used(k, to);
+  number_ranges(k, to, range);
+  for (int32_t i = 0; i < k->count; i++) {
+    if (to[i] < 0) continue;
+    tg_ins in = k->ins[i];
+    for (int s = 0; s < 3; s++) in.src[s] = in.src[s] >= 0 ? to[in.src[s]] : -1;
+    if (in.op == TG_OP_RANGE) in.slot = range[in.slot];
+    in.ranges = renumber_bits(in.ranges, range);
+    in.folded = renumber_bits(in.folded, range);
+    k->ins[to[i]] = in;
+  }
+  k->count = used;
+  tg_free(to);
+  return true;
+}
+
 tg_kernel *tg_builder_end(tg_builder *b) {
   tg_kernel *k = b->kernel;
   tg_free(b->table);
-  if (!b->failed) return k;
+  if (!b->failed && prune(k)) return k;
   tg_kernel_free(k);
   return NULL;
 }
@@ -235,12 +289,27 @@ int32_t tg_ir_store(tg_builder *b, tg_op op, int32_t slot, int32_t index, int32_
 
 /* ---- elementwise */
 
+/* Whether the conjunction `all` has x among its conditions. Conjunctions lean to
+ * the right: AND(condition, rest). */
+static bool has_condition(const tg_builder *b, int32_t all, int32_t x) {
+  for (;;) {
+    const tg_ins *in = tg_ins_at(b, all);
+    if (all == x) return true;
+    if (in->op != TG_OP_AND) return false;
+    if (in->src[0] == x) return true;
+    all = in->src[1];
+  }
+}
+
 int32_t tg_ir_and(tg_builder *b, int32_t x, int32_t y) {
+  if (b->failed) return 0;
   if (x < 0) return y;
-  if (y < 0 || x == y) return x;
+  if (y < 0) return x;
   if (tg_ins_is_int(b, x, 1) || tg_ins_is_int(b, y, 0)) return y;
   if (tg_ins_is_int(b, y, 1) || tg_ins_is_int(b, x, 0)) return x;
-  if (x > y) return tg_ir_and(b, y, x);
+  const tg_ins in = *tg_ins_at(b, x);
+  if (in.op == TG_OP_AND) return tg_ir_and(b, in.src[0], tg_ir_and(b, in.src[1], y));
+  if (has_condition(b, y, x)) return y;
   return tg_ir_raw(b, blank(TG_OP_AND, TG_BOOL, x, y, -1));
 }
 

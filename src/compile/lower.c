@@ -239,13 +239,23 @@ static int32_t lower_alu(lowering *l, const tg_entry *e, const int32_t *index, i
   return tg_ir_alu(&l->b, e->node->op, e->node->dtype, x[0], x[1], x[2]);
 }
 
+/* A position that is inside anyway needs no gate; without one the operand of a
+ * product does not seem to depend on the ranges of the other's padding. */
+static int32_t lower_load(lowering *l, int32_t entry, const int32_t *index, int32_t gate) {
+  const tg_node *n = l->graph->entry[entry].node;
+  int32_t at = flat(l, n, index), slot = slot_of(l, entry);
+  if (l->b.failed) return 0;
+  const tg_ins *in = tg_ins_at(&l->b, at);
+  bool certain = in->low >= 0 && in->high < n->numel;
+  return tg_ir_load(&l->b, slot, at, certain ? -1 : gate);
+}
+
 static int32_t lower_op(lowering *l, int32_t entry, const int32_t *index, int32_t gate) {
   const tg_entry *e = &l->graph->entry[entry];
   const tg_node *n = e->node;
   if (n->op == TG_OP_CONST) return tg_ir_const(&l->b, n->dtype, n->value);
   if (n->op == TG_OP_IOTA) return index[tg_node_args(n)[0]];
-  if (n->op == TG_OP_BUFFER || (e->stored && entry != l->root))
-    return tg_ir_load(&l->b, slot_of(l, entry), flat(l, n, index), gate);
+  if (n->op == TG_OP_BUFFER || (e->stored && entry != l->root)) return lower_load(l, entry, index, gate);
   switch (tg_op_table[n->op].class) {
     case TG_CLASS_MOVE: return lower_move(l, e, index, gate);
     case TG_CLASS_REDUCE: return lower_reduce(l, e, index, gate);

@@ -149,6 +149,7 @@ static int32_t weight(tg_op op) {
   switch ((int)op) {
     case TG_OP_EXP: case TG_OP_LOG: case TG_OP_SIN: return 8;
     case TG_OP_POW: case TG_OP_THREEFRY: return 24;
+    case TG_OP_GATHER: return 6;
     case TG_OP_SQRT: case TG_OP_DIV: case TG_OP_MOD: return 3;
     case TG_OP_CAST: return 0;
   }

@@ -110,6 +110,21 @@ static void keep_plan(tg_plan *plan, key *k, uint64_t hash) {
   if (old) put_plan(old);
 }
 
+/* ---- the arena: the last one is kept for the next run that it fits */
+
+static _Atomic(tg_buffer *) spare;
+
+static tg_buffer *take_arena(size_t size) {
+  tg_buffer *b = atomic_exchange(&spare, NULL);
+  if (b && b->size >= size && b->size / 4 <= size) return b;
+  tg_buffer_release(b);
+  return tg_buffer_new(size);
+}
+
+static void give_arena(tg_buffer *b) {
+  if (b) tg_buffer_release(atomic_exchange(&spare, b));
+}
+
 /* ---- a run */
 
 typedef struct run {
@@ -138,7 +153,7 @@ static bool allocate(run *r) {
     if (r->plan->action[i].nslots > most) most = r->plan->action[i].nslots;
   r->data = tg_alloc((size_t)most * sizeof *r->data);
   r->buffer = tg_alloc_zero((size_t)(r->plan->entries + 1) * sizeof *r->buffer);
-  r->arena = r->data && r->buffer ? tg_buffer_new((size_t)r->plan->arena) : NULL;
+  r->arena = r->data && r->buffer ? take_arena((size_t)r->plan->arena) : NULL;
   if (!r->arena) return false;
   for (int32_t i = 0; i < r->plan->entries; i++) {
     if (r->plan->place[i].kind != TG_PLACE_OWN) continue;
@@ -186,7 +201,7 @@ static int run_plan(const tg_graph *g, const tg_plan *plan) {
   for (int64_t i = 0; status == 0 && i < plan->actions; i++) status = act(&r, &plan->action[i]);
   if (status == 0) publish(&r);
   for (int64_t i = 0; r.buffer && i < plan->entries; i++) tg_buffer_release(r.buffer[i]);
-  tg_buffer_release(r.arena);
+  give_arena(r.arena);
   tg_free(r.buffer);
   tg_free(r.data);
   return status;
@@ -245,5 +260,6 @@ void tg_runtime_shutdown(void) {
     pthread_mutex_unlock(&lock);
     if (plan) put_plan(plan);
   }
+  tg_buffer_release(atomic_exchange(&spare, NULL));
   tg_threads_stop();
 }
