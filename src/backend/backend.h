@@ -15,10 +15,8 @@ typedef struct tg_backend {
   /* A program for a verified kernel; the kernel may be freed afterwards. NULL
    * and a message when that fails. */
   void *(*compile)(const tg_kernel *kernel);
-  /* Runs it: data[i] is the memory of kernel->slot[i], never overlapping except
-   * where a read slot was given the same memory as a written one by the memory
-   * plan (then each element is read before it is written, at the same index).
-   * 0, or -1 and a message (an index out of range, no memory). Programs are
+  /* Runs it: data[i] is the memory of kernel->slot[i]; a written slot overlaps
+   * no other. 0, or -1 and a message (an index out of range, no memory). Programs are
    * shared between threads: run must not change the program. */
   int (*run)(const void *program, void *const *data);
   void (*release)(void *program);
