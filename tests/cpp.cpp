@@ -74,8 +74,8 @@ int main() {
     designated();
 #endif
   }
-  if (tg_error()) {
-    std::printf("FAIL an error is left: %s\n", tg_error());
+  if (const char *error = tg_error()) {
+    std::printf("FAIL an error is left: %s\n", error);
     failed++;
   }
   tg_shutdown();

@@ -320,7 +320,8 @@ static void optim_build(const tg_optimizer *o, optim_update *u) {
   for (int64_t i = 0; i < o->count; i++) {
     const optim_slot *s = &o->slots[i];
     tg_dtype dtype = optim_dtype(s->param);
-    tg_tensor *p = tg_cast(tg_detach(s->param), dtype), *g = tg_cast(tg_detach(s->param->grad), dtype);
+    tg_tensor *p = tg_cast(tg_detach(s->param), dtype);
+    tg_tensor *g = tg_cast(tg_detach(s->param->grad), dtype);
     if (o->kind == OPTIM_SGD) optim_step_sgd(o, s, p, g, u);
     else optim_step_lamb(o, s, p, g, &bias, u);
   }
