@@ -318,9 +318,10 @@ tg_tensor *tg_assign(tg_tensor *t, tg_tensor *value) {
   tg_pool_drain(mark);
   t->weak = TG_STRONG;
   t->cut = NULL;
-  if (!t->context) return t;
+  if (!t->context && !t->spent) return t;
   tg_context *context = t->context; /* the value no longer comes from there */
   t->context = NULL;
+  t->spent = false;
   t->requires_grad = TG_GRAD_UNSET;
   tg_context_free(context, NULL, NULL);
   return t;
