@@ -39,7 +39,7 @@ SOURCES  := $(sort $(wildcard src/*/*.c src/*/*/*.c))
 OBJECTS  := $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard examples/*.c)))
 BENCHES  := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard bench/*.c)))
-TESTS    := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tests/*.c tests/oracle/*.c)))
+TESTS    := $(sort tests/main.c $(wildcard tests/test_*.c tests/oracle/*.c))
 MNIST    := $(patsubst %.gz,build/%,$(wildcard data/mnist/*.gz))
 LIBRARY  := $(BUILD)/libteenygrad.a
 SHARED   := $(BUILD)/libteenygrad.so
