@@ -39,8 +39,8 @@ SOURCES  := $(sort $(wildcard src/*/*.c src/*/*/*.c))
 OBJECTS  := $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard examples/*.c)))
 BENCHES  := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard bench/*.c)))
-TESTS    := $(sort tests/main.c $(wildcard tests/test_*.c tests/oracle/*.c))
-MNIST    := $(patsubst %.gz,build/%,$(wildcard data/mnist/*.gz))
+TESTS    := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort tests/main.c $(wildcard tests/test_*.c tests/oracle/*.c)))
+MNIST    := $(patsubst %.gz,$(BUILD)/%,$(wildcard data/mnist/*.gz))
 LIBRARY  := $(BUILD)/libteenygrad.a
 SHARED   := $(BUILD)/libteenygrad.so
 
@@ -52,7 +52,7 @@ SHARED   := $(BUILD)/libteenygrad.so
 all: lib examples
 lib: $(LIBRARY) $(SHARED) $(BUILD)/teenygrad.pc
 examples: $(EXAMPLES)
-tests: $(BUILD)/tests
+tests: $(BUILD)/tests $(BUILD)/fuzz_io
 data: $(MNIST)
 
 # -------------------------------------------------------- how files are made --
@@ -64,7 +64,7 @@ $(BUILD)/obj/%.o: src/%.c $(BUILD)/flags
 
 $(BUILD)/obj/tests/%.o: tests/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -Itests -DTG_TEST_DATA='"$(CURDIR)/build/data"' -MMD -MP -c $< -o $@
+	$(COMPILE) -Itests -DTG_TEST_DATA='"$(BUILD)/data"' -MMD -MP -c $< -o $@
 
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
@@ -100,7 +100,10 @@ $(BUILD)/bench/%: bench/%.c $(LIBRARY) $(BUILD)/flags
 $(BUILD)/tests: $(TESTS) $(LIBRARY)
 	$(CC) $(CFLAGS) $(LDFLAGS) $(TESTS) -o $@ $(LIBRARY) $(LIBS)
 
-build/data/mnist/%: data/mnist/%.gz
+$(BUILD)/fuzz_io: $(BUILD)/obj/tests/fuzz_io.o $(LIBRARY)
+	$(CC) $(CFLAGS) $(LDFLAGS) $< -o $@ $(LIBRARY) $(LIBS)
+
+$(BUILD)/data/mnist/%: data/mnist/%.gz
 	@mkdir -p $(@D)
 	gzip -dc $< > $@.part && mv $@.part $@
 
@@ -108,10 +111,10 @@ build/data/mnist/%: data/mnist/%.gz
 
 # -------------------------------------------------------------------- programs --
 mnist: $(BUILD)/examples/mnist data
-	$< $(ARGS)
+	$< --data $(BUILD)/data/mnist $(ARGS)
 
 beautiful_mnist: $(BUILD)/examples/beautiful_mnist data
-	$< $(ARGS)
+	$< --data $(BUILD)/data/mnist $(ARGS)
 
 bench: $(BENCHES)
 	@for program in $(BENCHES); do echo "== $$program"; $$program $(ARGS) || exit 1; done
@@ -123,7 +126,8 @@ check: $(BUILD)/tests data
 	$(CHECKER) $(BUILD)/tests $(SUITES)
 
 test: all tests data
-	@BUILD='$(BUILD)' CC='$(CC)' CXX='$(CXX)' MAKE='$(MAKE)' tools/test.sh
+	@BUILD='$(BUILD)' CC='$(CC)' CXX='$(CXX)' MAKE='$(MAKE)' TG_LIBS='$(LIBS)' \
+	  tools/test.sh
 
 sanitize:
 	$(MAKE) check BUILD=build/asan CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
