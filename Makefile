@@ -31,6 +31,9 @@ ZLIB     ?= $(shell echo 'int main(void) { return !zlibVersion(); }' | $(CC) -in
 VERSION  := $(shell sed -n 's/^\#define TG_VERSION "\(.*\)"/\1/p' include/teenygrad/teenygrad.h)
 SONAME   := libteenygrad.so.$(firstword $(subst ., ,$(VERSION)))
 LIBS     := $(if $(filter 1,$(ZLIB)),-lz) -lm -pthread
+# V=1 shows the commands in full.
+Q        := $(if $(V),,@)
+SAY       = $(if $(V),,@echo '$(1)')
 COMPILE   = $(CC) -std=c11 $(CFLAGS) $(WARNINGS) -fPIC -pthread -Iinclude -Isrc \
             $(if $(filter 1,$(ZLIB)),-DTG_ZLIB) $(CPPFLAGS)
 
@@ -40,6 +43,7 @@ OBJECTS  := $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard examples/*.c)))
 BENCHES  := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard bench/*.c)))
 TESTS    := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort tests/main.c $(wildcard tests/test_*.c tests/oracle/*.c)))
+FUZZERS  := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/*.c))
 MNIST    := $(patsubst %.gz,$(BUILD)/%,$(wildcard data/mnist/*.gz))
 LIBRARY  := $(BUILD)/libteenygrad.a
 SHARED   := $(BUILD)/libteenygrad.so
@@ -52,7 +56,7 @@ SHARED   := $(BUILD)/libteenygrad.so
 all: lib examples
 lib: $(LIBRARY) $(SHARED) $(BUILD)/teenygrad.pc
 examples: $(EXAMPLES)
-tests: $(BUILD)/tests $(BUILD)/fuzz_io
+tests: $(BUILD)/tests $(FUZZERS)
 data: $(MNIST)
 
 # -------------------------------------------------------- how files are made --
@@ -60,11 +64,13 @@ data: $(MNIST)
 # files) and on the command line that made it ($(BUILD)/flags).
 $(BUILD)/obj/%.o: src/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -MMD -MP -c $< -o $@
+	$(call SAY,cc $<)
+	$(Q)$(COMPILE) -MMD -MP -c $< -o $@
 
 $(BUILD)/obj/tests/%.o: tests/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -Itests -DTG_TEST_DATA='"$(BUILD)/data"' -MMD -MP -c $< -o $@
+	$(call SAY,cc $<)
+	$(Q)$(COMPILE) -Itests -DTG_TEST_DATA='"$(BUILD)/data"' -MMD -MP -c $< -o $@
 
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
@@ -72,7 +78,8 @@ $(BUILD)/flags: FORCE
 
 $(LIBRARY): $(OBJECTS)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call SAY,ar $@)
+	$(Q)$(AR) rcs $@ $^
 
 # The shared library shows what the public header declares and nothing else.
 $(BUILD)/exports: include/teenygrad/teenygrad.h $(BUILD)/flags
@@ -80,7 +87,8 @@ $(BUILD)/exports: include/teenygrad/teenygrad.h $(BUILD)/flags
 	  sed 's/($$/;/' | sort -u; echo 'local: *; };'; } > $@
 
 $(SHARED): $(OBJECTS) $(BUILD)/exports
-	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=$(BUILD)/exports \
+	$(call SAY,ld $@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=$(BUILD)/exports \
 	  $(OBJECTS) -o $@ $(LIBS)
 	@ln -sf $(@F) $(BUILD)/$(SONAME)
 
@@ -91,23 +99,28 @@ $(BUILD)/teenygrad.pc: Makefile include/teenygrad/teenygrad.h FORCE
 
 $(BUILD)/examples/%: examples/%.c $(LIBRARY) $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -MMD -MP $< -o $@ $(LDFLAGS) $(LIBRARY) $(LIBS)
+	$(call SAY,cc $<)
+	$(Q)$(COMPILE) -MMD -MP $< -o $@ $(LDFLAGS) $(LIBRARY) $(LIBS)
 
 $(BUILD)/bench/%: bench/%.c $(LIBRARY) $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -MMD -MP $< -o $@ $(LDFLAGS) $(LIBRARY) $(LIBS) -ldl
+	$(call SAY,cc $<)
+	$(Q)$(COMPILE) -MMD -MP $< -o $@ $(LDFLAGS) $(LIBRARY) $(LIBS) -ldl
 
 $(BUILD)/tests: $(TESTS) $(LIBRARY)
-	$(CC) $(CFLAGS) $(LDFLAGS) $(TESTS) -o $@ $(LIBRARY) $(LIBS)
+	$(call SAY,ld $@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(TESTS) -o $@ $(LIBRARY) $(LIBS)
 
-$(BUILD)/fuzz_io: $(BUILD)/obj/tests/fuzz_io.o $(LIBRARY)
-	$(CC) $(CFLAGS) $(LDFLAGS) $< -o $@ $(LIBRARY) $(LIBS)
+$(FUZZERS): $(BUILD)/%: tests/fuzz/%.c $(LIBRARY) $(BUILD)/flags
+	$(call SAY,cc $<)
+	$(Q)$(COMPILE) -MMD -MP $< -o $@ $(LDFLAGS) $(LIBRARY) $(LIBS)
 
 $(BUILD)/data/mnist/%: data/mnist/%.gz
 	@mkdir -p $(@D)
-	gzip -dc $< > $@.part && mv $@.part $@
+	$(call SAY,gzip -d $<)
+	$(Q)gzip -dc $< > $@.part && mv $@.part $@
 
--include $(OBJECTS:.o=.d) $(TESTS:.o=.d) $(EXAMPLES:=.d) $(BENCHES:=.d)
+-include $(OBJECTS:.o=.d) $(TESTS:.o=.d) $(EXAMPLES:=.d) $(BENCHES:=.d) $(FUZZERS:=.d)
 
 # -------------------------------------------------------------------- programs --
 mnist: $(BUILD)/examples/mnist data

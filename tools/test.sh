@@ -1,0 +1,21 @@
+#!/bin/sh
+# tools/test.sh: what `make test` runs after building, in the order in which a
+# failure tells most: the test program on the default device, its cheap suites on
+# the reference device, the programs, the documents, an installation, the
+# amalgamation. The last line is the sum. Needs a C compiler, make and a shell.
+# BUILD, CC, CXX, MAKE and TG_LIBS come from the Makefile.
+cd "$(dirname "$0")/.." || exit 1
+BUILD=${BUILD:-build}
+. tools/tally.sh
+# The tests set what they need themselves.
+unset TG_DEVICE TG_THREADS TG_GRAPH DEBUG
+
+piece 'tests' "$BUILD/tests"
+# shellcheck disable=SC2086
+piece 'tests on the reference device' env TG_DEVICE=REF "$BUILD/tests" \
+  ${REF_SUITES:-dtype movement elementwise unary binary reduce index}
+piece 'programs' tests/test_programs.sh "$BUILD"
+piece 'documents' tests/test_docs.sh
+piece 'install' tests/test_install.sh
+piece 'amalgamation' tests/test_amalgamation.sh
+tally
