@@ -143,6 +143,7 @@ static bool step_back(tg_tensor *t) {
       !(grads = tg_alloc_zero((size_t)c->count * sizeof *grads)))
     return false;
   bool fine = true;
+  if (c->count) c->in.dim = tg_dims(c->inputs[0]);
   if (c->row) c->row->backward(c, t->partial, grads);
   else fine = user_backward(c, t->partial, grads);
   fine = fine && spread(c, grads);

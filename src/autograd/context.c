@@ -16,14 +16,19 @@
 
 /* ---- records */
 
-/* A context for `count` inputs, one bit and one pointer each. */
-static tg_context *context_new(int count) {
-  size_t words = ((size_t)count + 63) / 64;
-  size_t inputs = (size_t)count * sizeof(tg_tensor *);
-  tg_context *c = tg_alloc_zero(sizeof *c + inputs + words * sizeof(uint64_t));
+/* A context like `model` with room for its inputs (one pointer and one bit
+ * each) and arguments. */
+static tg_context *context_new(const tg_context *model) {
+  size_t words = ((size_t)model->count + 63) / 64;
+  size_t inputs = (size_t)model->count * sizeof(tg_tensor *);
+  size_t args = (size_t)model->nargs * sizeof(int64_t);
+  tg_context *c = tg_alloc(sizeof *c + inputs + words * sizeof(uint64_t) + args);
   if (!c) return NULL;
-  c->count = count;
+  *c = *model;
   c->needs = (uint64_t *)(void *)((char *)c->inputs + inputs);
+  memset(c->needs, 0, words * sizeof(uint64_t));
+  c->args = (int64_t *)(void *)(c->needs + words);
+  if (args) memcpy(c->needs + words, model->args, args);
   return c;
 }
 
@@ -89,20 +94,18 @@ static void context_start(tg_context *c, const tg_function_row *row, int count,
                           const tg_node *first, int nargs, const int64_t *args) {
   c->row = row;
   c->count = count;
+  c->nargs = nargs;
+  c->args = args;
   c->in.ndim = first->ndim;
-  for (int i = 0; i < first->ndim; i++) c->in.dim[i] = tg_node_shape(first)[i];
+  c->in.dim = tg_node_shape(first);
   c->in_dtype = first->dtype;
   c->in_device = first->device;
-  for (int i = 0; i < nargs; i++) c->args[i] = args[i];
 }
 
 /* A heap copy of the record that holds what it names. */
 static tg_context *context_keep(const tg_context *c, tg_tensor *const *inputs) {
-  tg_context *kept = context_new(c->count);
+  tg_context *kept = context_new(c);
   if (!kept) return NULL;
-  uint64_t *bits = kept->needs;
-  memcpy(kept, c, sizeof *c);
-  kept->needs = bits;
   for (int i = 0; i < TG_CONTEXT_SAVED; i++) tg_node_retain(kept->saved[i]);
   context_hold(kept, inputs);
   return kept;
@@ -197,13 +200,12 @@ tg_tensor *tg_apply(const tg_function *function, tg_list inputs, void *user) {
   if (!ready) tg_fail("%s: tg_apply got no list of inputs", function->name);
   for (int64_t i = 0; ready && i < inputs.count; i++)
     ready = !tg_is_null(function->name, inputs.items[i]);
-  tg_context *c = ready ? context_new((int)inputs.count) : NULL;
+  tg_context model = {.user = function, .user_data = user, .count = (int)inputs.count};
+  tg_context *c = ready ? context_new(&model) : NULL;
   if (!c) {
     if (function->destroy) function->destroy(user);
     return NULL;
   }
-  c->user = function;
-  c->user_data = user;
   context_hold(c, inputs.items);
   return user_result(c);
 }

@@ -22,18 +22,22 @@ typedef struct tg_function_row {
   void (*backward)(tg_context *c, tg_node *grad, tg_node **grads);
 } tg_function_row;
 
-#define TG_CONTEXT_ARGS (2 * TG_MAX_DIMS)
 #define TG_CONTEXT_SAVED 3
 
-/* How a tensor was made. */
+/* How a tensor was made. Small, since a deep graph has one per tensor: `args`
+ * and `needs` lie behind the inputs, and `in` is looked up, not stored. */
 struct tg_context {
   const tg_function_row *row;  /* a built-in Function, or */
   const tg_function *user;     /* the caller's own */
   void *user_data;
   int count;                   /* inputs */
   tg_node *saved[TG_CONTEXT_SAVED];
-  int64_t args[TG_CONTEXT_ARGS];
-  tg_shape in;                 /* the shape of input 0 */
+  int nargs;
+  const int64_t *args;
+  struct {
+    int ndim;
+    const int64_t *dim;
+  } in;                        /* the shape of input 0, in forward and backward */
   tg_dtype in_dtype;
   int in_device;
   tg_tensor **user_saved;      /* tg_save_for_backward */
