@@ -1,0 +1,279 @@
+/* tensor/nn: normalisation, dropout, attention and losses.
+ *
+ * Compositions, but for two Functions. BinaryCrossEntropy, because PyTorch
+ * bounds its logarithms and its slope at 0 and 1. Pick, which takes one class
+ * per row out of a table of logits: forward it reads just that element, and
+ * reading by index is also what finds a label that is out of range. Its
+ * gradient is zero but for one element per row; up to PICK_ROW classes the
+ * comparison "is this the label?" makes it inside the kernel of the rest of
+ * the gradient, which is cheaper than a kernel and a pass over memory of its
+ * own; above, the elements are scattered, so that the cost is the rows.
+ */
+#include "autograd/functions.h"
+#include "tensor/tensor.h"
+
+#define PICK_ROW 64
+
+/* The 16-bit floats compute losses and normalise in float32. */
+static tg_tensor *widened(tg_tensor *x) {
+  x = tg_as_float(x);
+  bool narrow = x && (x->node->dtype == TG_FLOAT16 || x->node->dtype == TG_BFLOAT16);
+  return narrow ? tg_cast(x, TG_FLOAT32) : x;
+}
+
+static tg_dtype float_dtype(const tg_tensor *x) {
+  return tg_dtype_is_float(x->node->dtype) ? x->node->dtype : tg_default_dtype();
+}
+
+/* ---- normalisation */
+
+static tg_tensor *layernorm(tg_tensor *x, const tg_layernorm_opts *o, tg_ints axis) {
+  tg_dtype dtype = float_dtype(x);
+  tg_axis_opts over = {.axis = axis, .keepdim = true};
+  tg_tensor *wide = widened(x);
+  tg_tensor *away = tg_sub(wide, (tg_mean)(wide, &over));
+  tg_tensor *var = (tg_mean)(tg_square(away), &over);
+  return tg_cast(tg_mul(away, tg_rsqrt(tg_add(var, tg_opt(o->eps, 1e-5)))), dtype);
+}
+
+tg_tensor *(tg_layernorm)(tg_tensor *x, const tg_layernorm_opts *o) {
+  static const tg_layernorm_opts none;
+  uint32_t mask;
+  if (!o) o = &none;
+  tg_ints last = TG_INTS(-1), axis = o->axis.ndim ? o->axis : last;
+  if (tg_is_null("tg_layernorm", x) || tg_axes("tg_layernorm", x, &axis, &mask)) return NULL;
+  TG_COMPOSE(layernorm(x, o, axis));
+}
+
+/* [C] as [1, C, 1...], to meet x [N, C, H...]. */
+static tg_tensor *per_channel(tg_tensor *t, const tg_tensor *x, const char *what) {
+  if (tg_is_null("tg_batchnorm", t)) return NULL;
+  if (tg_rank(t) != 1 || tg_dims(t)[0] != tg_dims(x)[1])
+    return tg_fail("tg_batchnorm: %s is %s but x %s has %lld channels (axis 1); it must be "
+                   "(%lld,)", what, tg_text_of(t), tg_text_of(x), (long long)tg_dims(x)[1],
+                   (long long)tg_dims(x)[1]);
+  tg_shape shape = {.ndim = tg_rank(x)};
+  for (int i = 0; i < shape.ndim; i++) shape.dim[i] = i == 1 ? tg_dims(t)[0] : 1;
+  return tg_reshape_to(t, shape);
+}
+
+static tg_tensor *batchnorm(tg_tensor *x, tg_tensor *weight, tg_tensor *bias, tg_tensor *mean,
+                            tg_tensor *invstd) {
+  tg_tensor *scale = per_channel(invstd, x, "invstd");
+  if (weight) scale = tg_mul(scale, per_channel(weight, x, "weight"));
+  tg_tensor *out = tg_mul(tg_sub(x, per_channel(mean, x, "mean")), scale);
+  return bias ? tg_add(out, per_channel(bias, x, "bias")) : out;
+}
+
+tg_tensor *tg_batchnorm(tg_tensor *x, tg_tensor *weight, tg_tensor *bias, tg_tensor *mean,
+                        tg_tensor *invstd) {
+  if (tg_is_null("tg_batchnorm", x)) return NULL;
+  if (tg_rank(x) < 2)
+    return tg_fail("tg_batchnorm: x %s has no channels; it must be [N, C, ...]", tg_text_of(x));
+  TG_COMPOSE(batchnorm(x, weight, bias, mean, invstd));
+}
+
+/* ---- dropout */
+
+/* The mask is put into memory: forward and backward read it, neither draws. */
+static tg_tensor *dropped(tg_tensor *x, double p) {
+  tg_create_opts where = {.dtype = TG_FLOAT32, .device = tg_device(x)};
+  tg_tensor *kept = tg_contiguous(tg_ge((tg_rand)(tg_shape_of(x), &where), p));
+  tg_tensor *out = tg_where(kept, x, tg_zeros_like(x));
+  return p < 1 ? tg_mul(out, 1 / (1 - p)) : out;
+}
+
+tg_tensor *tg_dropout(tg_tensor *x, double p) {
+  if (tg_is_null("tg_dropout", x)) return NULL;
+  if (!(p >= 0 && p <= 1))
+    return tg_fail("tg_dropout: p = %g is no probability; use a number from 0 to 1", p);
+  if (!tg_training() || p == 0) return x;
+  TG_COMPOSE(dropped(tg_as_float(x), p));
+}
+
+/* ---- attention */
+
+/* Softmax over the last axis in which a row of minus infinities gives zeros. */
+static tg_tensor *masked_softmax(tg_tensor *x) {
+  if (!x || x->node->numel == 0) return x;
+  tg_tensor *most = tg_detach((tg_max)(x, &(tg_axis_opts){.axis = TG_INTS(-1), .keepdim = true}));
+  most = tg_where(tg_eq(most, (double)-INFINITY), 0, most);
+  tg_tensor *e = tg_exp(tg_sub(x, most));
+  tg_tensor *total = (tg_sum)(e, &(tg_axis_opts){.axis = TG_INTS(-1), .keepdim = true});
+  return tg_div(e, tg_where(tg_eq(total, 0), 1, total));
+}
+
+/* bool [L, S], true up to the diagonal. */
+static tg_tensor *causal_mask(const tg_tensor *scores) {
+  int n = tg_rank(scores);
+  tg_create_opts like = {.dtype = TG_BOOL, .device = tg_device(scores)};
+  return tg_tril((tg_ones)(TG_SHAPE(tg_dims(scores)[n - 2], tg_dims(scores)[n - 1]), &like), 0);
+}
+
+static tg_tensor *attention(tg_tensor *q, tg_tensor *k, tg_tensor *v,
+                            const tg_attention_opts *o) {
+  int64_t width = tg_dims(q)[tg_rank(q) - 1];
+  tg_tensor *scaled = tg_mul(q, 1 / sqrt((double)width));
+  tg_tensor *scores = tg_dot(scaled, tg_transpose(k, -1, -2));
+  tg_dtype dtype = tg_dtype_of(scores);
+  scores = widened(scores);
+  bool choice = o->mask && o->mask->node->dtype == TG_BOOL;
+  if (choice) scores = tg_where(o->mask, scores, (double)-INFINITY);
+  else if (o->mask) scores = tg_add(scores, o->mask);
+  if (scores && o->causal)
+    scores = tg_where(causal_mask(scores), scores, (double)-INFINITY);
+  return tg_dot(tg_dropout(tg_cast(masked_softmax(scores), dtype), o->dropout), v);
+}
+
+tg_tensor *(tg_scaled_dot_product_attention)(tg_tensor *q, tg_tensor *k, tg_tensor *v,
+                                             const tg_attention_opts *o) {
+  static const tg_attention_opts none;
+  const char *call = "tg_scaled_dot_product_attention";
+  if (tg_is_null(call, q) || tg_is_null(call, k) || tg_is_null(call, v)) return NULL;
+  if (tg_rank(q) < 2 || tg_rank(k) < 2 || tg_rank(v) < 2 ||
+      tg_dims(q)[tg_rank(q) - 1] != tg_dims(k)[tg_rank(k) - 1])
+    return tg_fail("%s: q %s, k %s and v %s must be [..., L, E], [..., S, E] and [..., S, V]", call,
+                   tg_text_of(q), tg_text_of(k), tg_text_of(v));
+  TG_COMPOSE(attention(q, k, v, o ? o : &none));
+}
+
+/* ---- binary cross entropy */
+
+static tg_node *bounded_log(tg_node *x) {
+  tg_node *log = tg_node_unary(TG_OP_LOG, x);
+  return log ? tg_node_binary(TG_OP_MAX, log, tg_n_num(log, -100)) : NULL;
+}
+
+static tg_node *complement(tg_node *x) { return tg_n_sub(tg_n_num(x, 1), x); }
+
+/* -(y max(ln x, -100) + (1 - y) max(ln(1 - x), -100)) */
+static tg_node *bce_forward(tg_context *c, tg_node *const *in) {
+  tg_node *x = c->saved[0] = in[0], *y = c->saved[1] = in[1];
+  tg_node *yes = tg_n_mul(y, bounded_log(x));
+  return tg_n_neg(tg_n_add(yes, tg_n_mul(complement(y), bounded_log(complement(x)))));
+}
+
+/* dx = g (x - y) / max(x (1 - x), 1e-12); dy = g (ln(1 - x) - ln x) */
+static void bce_backward(tg_context *c, tg_node *grad, tg_node **grads) {
+  tg_node *x = c->saved[0], *y = c->saved[1], *rest = complement(x);
+  tg_node *width = tg_n_mul(x, rest);
+  if (!width) return;
+  width = tg_node_binary(TG_OP_MAX, width, tg_n_num(width, 1e-12));
+  if (tg_needs_grad(c, 0)) grads[0] = tg_n_div(tg_n_mul(grad, tg_n_sub(x, y)), width);
+  if (tg_needs_grad(c, 1))
+    grads[1] = tg_n_mul(grad, tg_n_sub(bounded_log(rest), bounded_log(x)));
+}
+
+static const tg_function_row bce_row = {"BinaryCrossEntropy", bce_forward, bce_backward};
+
+/* Both operands as floats of 32 bits or more, of one shape. */
+static int meet_floats(const char *call, tg_tensor **x, tg_tensor **y) {
+  if (tg_is_null(call, *x) || tg_is_null(call, *y)) return -1;
+  *x = widened(*x);
+  return *x ? tg_meet(call, x, y) : -1;
+}
+
+static tg_tensor *bce(tg_tensor *x, tg_tensor *y) {
+  tg_dtype dtype = tg_dtype_of(x);
+  if (meet_floats("tg_binary_crossentropy", &x, &y)) return NULL;
+  tg_tensor *mean = (tg_mean)(tg_call2(&bce_row, x, y), NULL);
+  return tg_dtype_is_float(dtype) ? tg_cast(mean, dtype) : mean;
+}
+
+tg_tensor *tg_binary_crossentropy(tg_tensor *x, tg_tensor *y) { TG_COMPOSE(bce(x, y)); }
+
+/* softplus(logits) - logits y */
+static tg_tensor *bce_logits(tg_tensor *x, tg_tensor *y) {
+  tg_dtype dtype = tg_dtype_of(x);
+  if (meet_floats("tg_binary_crossentropy_logits", &x, &y)) return NULL;
+  tg_tensor *mean = (tg_mean)(tg_sub(tg_softplus(x, 1), tg_mul(x, y)), NULL);
+  return tg_dtype_is_float(dtype) ? tg_cast(mean, dtype) : mean;
+}
+
+tg_tensor *tg_binary_crossentropy_logits(tg_tensor *logits, tg_tensor *y) {
+  TG_COMPOSE(bce_logits(logits, y));
+}
+
+/* ---- cross entropy with class numbers */
+
+/* Where label [N] lies in the flat table [N * C]; -1, which no table has, for a
+ * label that is no class. */
+static tg_node *flat_labels(tg_node *label, int64_t classes) {
+  if (!label) return NULL;
+  tg_node *least = tg_n_num(label, 0), *count = tg_n_num(label, (double)classes);
+  tg_node *row = tg_node_iota(label->device, 1, tg_node_shape(label), 0);
+  tg_node *at = tg_n_add(tg_n_mul(row, count), label);
+  tg_node *valid = tg_node_binary(TG_OP_AND, tg_n_not(tg_n_lt(label, least)),
+                                  tg_n_lt(label, count));
+  return tg_node_where(valid, at, tg_n_num(label, -1));
+}
+
+/* Pick: x [N, C], label int64 [N] -> [N]: r[i] = x[i, label[i]]. */
+static tg_node *pick_forward(tg_context *c, tg_node *const *x) {
+  c->saved[0] = x[1];
+  c->saved[1] = flat_labels(x[1], c->in.dim[1]);
+  return tg_node_gather(tg_node_reshape(x[0], 1, &x[0]->numel), c->saved[1]);
+}
+
+/* dx[i, j] = j == label[i] ? g[i] : 0 */
+static void pick_backward(tg_context *c, tg_node *grad, tg_node **grads) {
+  const int64_t *shape = c->in.dim, column[] = {shape[0], 1}, numel = shape[0] * shape[1];
+  if (shape[1] > PICK_ROW) {
+    tg_node *base = tg_node_const(c->in_dtype, c->in_device, 1, &numel, (tg_value){0});
+    tg_node *table = tg_node_scatter(base, c->saved[1], grad, true);
+    grads[0] = tg_node_reshape(table, 2, shape);
+    return;
+  }
+  tg_node *label = tg_node_expand(tg_node_reshape(c->saved[0], 2, column), shape);
+  tg_node *hit = tg_n_eq(tg_node_iota(c->in_device, 2, shape, 1), label);
+  tg_node *wide = tg_node_expand(tg_node_reshape(grad, 2, column), shape);
+  grads[0] = wide ? tg_node_where(hit, wide, tg_n_num(wide, 0)) : NULL;
+}
+
+static const tg_function_row pick_row = {"Pick", pick_forward, pick_backward};
+
+/* Per row ln(sum(e^(x - max))) - (x[label] - max): both terms are small where
+ * the logits are large. */
+static tg_tensor *row_losses(tg_tensor *x, tg_tensor *label) {
+  tg_axis_opts last = {.axis = TG_INTS(-1), .keepdim = true};
+  tg_tensor *most = tg_detach((tg_max)(x, &last));
+  tg_tensor *total = (tg_sum)(tg_exp(tg_sub(x, most)), &last);
+  tg_tensor *picked = tg_sub(tg_call2(&pick_row, x, label), tg_reshape(most, -1));
+  return tg_sub(tg_reshape(tg_log(total), -1), picked);
+}
+
+static tg_tensor *cross_entropy(tg_tensor *logits, tg_tensor *labels, int64_t ignored) {
+  tg_dtype dtype = float_dtype(logits);
+  int64_t rows = labels->node->numel, classes = tg_dims(logits)[tg_rank(logits) - 1];
+  tg_tensor *label = tg_reshape(tg_cast(labels, TG_INT64), rows);
+  tg_tensor *counts = tg_ne(label, ignored);
+  tg_tensor *wide = tg_reshape(widened(logits), rows, classes);
+  tg_tensor *losses = wide ? row_losses(wide, tg_where(counts, label, 0)) : NULL;
+  tg_tensor *total = (tg_sum)(tg_where(counts, losses, 0), NULL);
+  tg_tensor *count = (tg_sum)(counts, NULL);
+  return total ? tg_cast(tg_div(total, tg_cast(count, total->node->dtype)), dtype) : NULL;
+}
+
+static bool labels_fit(const char *call, const tg_tensor *logits, const tg_tensor *labels) {
+  int n = tg_rank(logits);
+  tg_dtype dtype = labels->node->dtype;
+  if (n == 0 || tg_rank(labels) != n - 1 || tg_dims(logits)[n - 1] == 0 ||
+      memcmp(tg_dims(logits), tg_dims(labels), (size_t)(n - 1) * sizeof(int64_t)))
+    tg_fail("%s: logits %s and labels %s do not fit; they must be [..., C] and [...], with C at "
+            "least 1", call, tg_text_of(logits), tg_text_of(labels));
+  else if (tg_dtype_is_float(dtype) || dtype == TG_BOOL)
+    tg_fail("%s: the labels are %s; class numbers must be integers, cast them", call,
+            tg_dtype_name(dtype));
+  else
+    return true;
+  return false;
+}
+
+tg_tensor *(tg_sparse_categorical_crossentropy)(tg_tensor *logits, tg_tensor *labels,
+                                                const tg_crossentropy_opts *o) {
+  const char *call = "tg_sparse_categorical_crossentropy";
+  if (tg_is_null(call, logits) || tg_is_null(call, labels)) return NULL;
+  if (!labels_fit(call, logits, labels)) return NULL;
+  int64_t ignored = o && o->ignore_index.ndim > 0 ? o->ignore_index.dim[0] : -1;
+  TG_COMPOSE(cross_entropy(logits, labels, ignored));
+}
