@@ -208,15 +208,19 @@ struct tg_scope_guard {
 #define TG_SCOPE for (tg_scope_guard tg_guard; tg_guard.once; tg_guard.once = false)
 extern "C" {
 #elif defined(__GNUC__) || defined(__clang__)
-#define TG_SCOPE                                                        \
-  for (tg_scope *tg_scope_ __attribute__((cleanup(tg_scope_cleanup))) = \
-           tg_scope_open(), *tg_once_ = tg_scope_;                      \
-       tg_once_; tg_once_ = NULL)
+#define TG_SCOPE TG_SCOPE_AS_(TG_JOIN_(tg_scope_, __LINE__), TG_JOIN_(tg_once_, __LINE__))
+#define TG_SCOPE_AS_(scope, once)                                   \
+  for (tg_scope *scope __attribute__((cleanup(tg_scope_cleanup))) = \
+           tg_scope_open(), *once = scope;                          \
+       once; once = NULL)
 #else
-#define TG_SCOPE                                           \
-  for (tg_scope *tg_scope_ = tg_scope_open(); tg_scope_;   \
-       tg_scope_close(tg_scope_), tg_scope_ = NULL)
+#define TG_SCOPE TG_SCOPE_AS_(TG_JOIN_(tg_scope_, __LINE__))
+#define TG_SCOPE_AS_(scope) \
+  for (tg_scope *scope = tg_scope_open(); scope; tg_scope_close(scope), scope = NULL)
 #endif
+/* Names of their own, so that one inside another shadows nothing. */
+#define TG_JOIN_(a, b) TG_JOIN2_(a, b)
+#define TG_JOIN2_(a, b) a##b
 
 /* Moves `t` to the scope around the innermost one. Returns t. */
 tg_tensor *tg_keep(tg_tensor *t);
@@ -252,14 +256,16 @@ bool tg_set_no_grad(bool on);
 /* TG_NO_GRAD { ... }: no-grad mode inside the braces. */
 void tg_restore_no_grad(const bool *old);
 #if defined(__GNUC__) || defined(__clang__)
-#define TG_NO_GRAD                                                         \
-  for (bool tg_old_ __attribute__((cleanup(tg_restore_no_grad))) =         \
-           tg_set_no_grad(true), tg_first_ = ((void)tg_old_, true);        \
-       tg_first_; tg_first_ = false)
+#define TG_NO_GRAD TG_NO_GRAD_AS_(TG_JOIN_(tg_old_, __LINE__), TG_JOIN_(tg_once_, __LINE__))
+#define TG_NO_GRAD_AS_(old, once)                                                         \
+  for (bool old __attribute__((cleanup(tg_restore_no_grad))) = tg_set_no_grad(true),      \
+            once = ((void)old, true);                                                     \
+       once; once = false)
 #else
-#define TG_NO_GRAD                                                         \
-  for (bool tg_old_ = tg_set_no_grad(true), tg_first_ = true; tg_first_;   \
-       tg_first_ = false, tg_set_no_grad(tg_old_))
+#define TG_NO_GRAD TG_NO_GRAD_AS_(TG_JOIN_(tg_old_, __LINE__), TG_JOIN_(tg_once_, __LINE__))
+#define TG_NO_GRAD_AS_(old, once)                                                  \
+  for (bool old = tg_set_no_grad(true), once = true; once;                         \
+       once = false, tg_set_no_grad(old))
 #endif
 
 /* Starts this thread's random sequence again: the same seed and the same
