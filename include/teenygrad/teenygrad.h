@@ -256,13 +256,13 @@ bool tg_set_no_grad(bool on);
 /* TG_NO_GRAD { ... }: no-grad mode inside the braces. */
 void tg_restore_no_grad(const bool *old);
 #if defined(__GNUC__) || defined(__clang__)
-#define TG_NO_GRAD TG_NO_GRAD_AS_(TG_JOIN_(tg_old_, __LINE__), TG_JOIN_(tg_once_, __LINE__))
+#define TG_NO_GRAD TG_NO_GRAD_AS_(TG_JOIN_(tg_old_, __LINE__), TG_JOIN_(tg_first_, __LINE__))
 #define TG_NO_GRAD_AS_(old, once)                                                         \
   for (bool old __attribute__((cleanup(tg_restore_no_grad))) = tg_set_no_grad(true),      \
             once = ((void)old, true);                                                     \
        once; once = false)
 #else
-#define TG_NO_GRAD TG_NO_GRAD_AS_(TG_JOIN_(tg_old_, __LINE__), TG_JOIN_(tg_once_, __LINE__))
+#define TG_NO_GRAD TG_NO_GRAD_AS_(TG_JOIN_(tg_old_, __LINE__), TG_JOIN_(tg_first_, __LINE__))
 #define TG_NO_GRAD_AS_(old, once)                                                  \
   for (bool old = tg_set_no_grad(true), once = true; once;                         \
        once = false, tg_set_no_grad(old))
