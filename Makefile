@@ -25,8 +25,10 @@ ARGS     ?=
 SUITES   ?=
 # zlib is used where it is found: the IDX reader then reads .gz and the .npz
 # reader compressed arrays.
-ZLIB     ?= $(shell echo 'int main(void) { return !zlibVersion(); }' | $(CC) -include zlib.h \
+ifndef ZLIB
+ZLIB     := $(shell echo 'int main(void) { return !zlibVersion(); }' | $(CC) -include zlib.h \
               -x c - -o /dev/null -lz 2>/dev/null && echo 1 || echo 0)
+endif
 
 VERSION  := $(shell sed -n 's/^\#define TG_VERSION "\(.*\)"/\1/p' include/teenygrad/teenygrad.h)
 SONAME   := libteenygrad.so.$(firstword $(subst ., ,$(VERSION)))
@@ -139,7 +141,7 @@ check: $(BUILD)/tests data
 	$(CHECKER) $(BUILD)/tests $(SUITES)
 
 test: all tests data
-	@BUILD='$(BUILD)' CC='$(CC)' CXX='$(CXX)' MAKE='$(MAKE)' TG_LIBS='$(LIBS)' \
+	@BUILD='$(BUILD)' CC='$(CC)' CXX='$(CXX)' MAKE='$(MAKE_COMMAND)' TG_LIBS='$(LIBS)' \
 	  tools/test.sh
 
 sanitize:
