@@ -17,7 +17,8 @@
  *              exits or prints.
  *   Dtypes     Elementwise results have the promoted dtype of the operands
  *              (tg_promote). A C number as an operand takes the tensor's
- *              dtype, except that a fraction makes an integer tensor float.
+ *              dtype, except that a fraction makes an integer tensor float,
+ *              and a whole number makes bool int64.
  *              "float" functions (exp, sqrt, mean ...) turn integers into the
  *              default dtype first.
  *   Axes       An axis counts from the front (0) or from the back (-1).
@@ -161,7 +162,8 @@ void *tg_fail(const char *format, ...) TG_PRINTF(1, 2);
 
 /* The functions that all memory comes from. `alloc` gives `size` bytes aligned
  * like malloc's or NULL; `release` frees them. Set it before the first tensor
- * is made; fails (-1) while anything is allocated. NULL: malloc and free. */
+ * is made, or after tg_shutdown: fails (-1) while anything is allocated. NULL:
+ * malloc and free. Both are called from several threads at once. */
 typedef struct tg_allocator {
   void *(*alloc)(size_t size, void *user);
   void (*release)(void *memory, size_t size, void *user);
@@ -450,7 +452,7 @@ int tg_backward(tg_tensor *loss);
  * returns the result. `backward` fills grads[i] (NULL: none) for each input,
  * given d loss / d output; it returns 0, or -1 after tg_fail. NULL: asking for
  * the gradient is an error. `destroy` frees `user` when the Function's record
- * goes (NULL: nothing to free). */
+ * goes, or at once when tg_apply fails (NULL: nothing to free). */
 typedef struct tg_function {
   const char *name;
   tg_tensor *(*forward)(tg_context *context, tg_tensor *const *inputs, int count);

@@ -219,9 +219,23 @@ tg_tensor *(tg_pow)(tg_tensor *a, tg_tensor *b) { TG_COMPOSE(power(a, b)); }
 
 /* ---- comparisons: false where an operand is NaN, except ne */
 
+/* Whether the number, if `t` is one, keeps its value in `dtype`. */
+static bool number_fits(const tg_tensor *t, tg_dtype dtype) {
+  if (t->weak != TG_WEAK_WHOLE || tg_dtype_is_float(dtype)) return true;
+  return tg_value_cast(t->number, TG_INT64, dtype).i == t->number.i;
+}
+
+/* Meets; with a number that the dtype cannot hold (a uint8 and -1), in int64. */
+static int compare_meet(const char *call, tg_tensor **a, tg_tensor **b) {
+  if (meet_check(call, *a, *b)) return -1;
+  tg_dtype dtype = tg_common_dtype(*a, *b);
+  if (!number_fits(*a, dtype) || !number_fits(*b, dtype)) dtype = TG_INT64;
+  return meet_in(call, a, b, dtype);
+}
+
 static tg_tensor *compare(const char *call, const tg_function_row *row, tg_tensor *a,
                           tg_tensor *b) {
-  return tg_meet(call, &a, &b) ? NULL : tg_call2(row, a, b);
+  return compare_meet(call, &a, &b) ? NULL : tg_call2(row, a, b);
 }
 
 static tg_tensor *logical_not(tg_tensor *x) {
@@ -230,7 +244,7 @@ static tg_tensor *logical_not(tg_tensor *x) {
 }
 
 static tg_tensor *less_or_equal(const char *call, tg_tensor *a, tg_tensor *b) {
-  if (tg_meet(call, &a, &b)) return NULL;
+  if (compare_meet(call, &a, &b)) return NULL;
   if (!tg_is_floating_point(a)) return logical_not(tg_call2(&tg_fn_less, b, a));
   tg_tensor *less = tg_call2(&tg_fn_less, a, b), *equal = tg_call2(&tg_fn_equal, a, b);
   return less && equal ? tg_call2(&tg_fn_or, less, equal) : NULL;

@@ -95,7 +95,7 @@ tg_tensor *tg_flip_axes(tg_tensor *x, tg_ints axes) {
   uint32_t mask;
   if (tg_is_null("tg_flip", x) || tg_axes("tg_flip", x, &axes, &mask)) return NULL;
   int64_t flags[TG_MAX_DIMS];
-  for (int i = 0; i < tg_rank(x); i++) flags[i] = mask >> i & 1;
+  for (int i = 0; i < tg_rank(x); i++) flags[i] = axes.ndim && mask >> i & 1;
   return tg_call1_with(&tg_fn_flip, x, tg_rank(x), flags);
 }
 

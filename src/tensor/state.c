@@ -1,8 +1,8 @@
 /* The modes of a thread: default dtype and device, training, no_grad.
  *
  * A device is known inside by its row in the table of backends. A thread's
- * default comes from TG_DEVICE when it is first asked for; a name that no
- * backend has is an error there and then, and the built-in device is used.
+ * default comes from TG_DEVICE when it is first asked for; with a name there that
+ * no backend has, making a tensor is an error.
  */
 #include <stdlib.h>
 
@@ -40,8 +40,7 @@ static int device_find(const char *name) {
   return -1;
 }
 
-int tg_device_index(const char *call, const char *name) {
-  if (!name) return tg_device_now();
+static int device_named(const char *call, const char *name) {
   int i = device_find(name);
   if (i < 0)
     tg_fail("%s: there is no device \"%.64s\"; tg_device_name lists them (the first is \"%s\")",
@@ -49,13 +48,23 @@ int tg_device_index(const char *call, const char *name) {
   return i;
 }
 
-int tg_device_now(void) {
+/* The thread's default: what was set, else TG_DEVICE, else the first. */
+static int device_default(void) {
   tg_thread *thread = tg_this_thread();
   if (thread->default_device) return thread->default_device - 1;
   const char *name = getenv("TG_DEVICE");
-  int i = name && *name ? tg_device_index("TG_DEVICE", name) : 0;
-  thread->default_device = (i < 0 ? 0 : i) + 1;
-  return thread->default_device - 1;
+  int i = name && *name ? device_named("the environment variable TG_DEVICE", name) : 0;
+  if (i >= 0) thread->default_device = i + 1;
+  return i;
+}
+
+int tg_device_index(const char *call, const char *name) {
+  return name ? device_named(call, name) : device_default();
+}
+
+int tg_device_now(void) {
+  int i = device_default();
+  return i < 0 ? 0 : i;
 }
 
 const char *tg_default_device(void) { return tg_device_name(tg_device_now()); }
