@@ -449,11 +449,3 @@ const tg_backend tg_backend_reference = {
     .run = ref_run_program,
     .release = ref_release,
 };
-
-/* Until builtin/ stands on its own. */
-const tg_backend tg_backend_builtin = {
-    .device = "CPU",
-    .compile = ref_compile,
-    .run = ref_run_program,
-    .release = ref_release,
-};

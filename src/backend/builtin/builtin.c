@@ -1,0 +1,59 @@
+/* builtin: the backend of device "CPU": chooses how each kernel runs.
+ *
+ * Sums of products go to contract.c, what runs tile by tile to block.c. A kernel
+ * that neither takes (REDUCEs inside one another) is left to the reference
+ * interpreter: slow, but right.
+ */
+#include "backend/builtin/builtin.h"
+
+typedef struct builtin_program {
+  bi_code *code;
+  bi_contract *contract;
+  bi_block *block;
+  void *literal;
+} builtin_program;
+
+static void builtin_release(void *program) {
+  builtin_program *p = program;
+  if (!p) return;
+  bi_contract_free(p->contract);
+  bi_block_free(p->block);
+  if (p->literal) tg_backend_reference.release(p->literal);
+  bi_code_free(p->code);
+  tg_free(p);
+}
+
+static bool builtin_prepare(builtin_program *p, const tg_kernel *kernel) {
+  bool suits = false;
+  p->code = bi_code_new(kernel);
+  if (!p->code) return false;
+  p->contract = bi_contract_new(p->code, &suits);
+  if (suits) return p->contract;
+  p->block = bi_block_new(p->code, &suits);
+  if (suits) return p->block;
+  p->literal = tg_backend_reference.compile(kernel);
+  return p->literal;
+}
+
+static void *builtin_compile(const tg_kernel *kernel) {
+  builtin_program *p = tg_alloc_zero(sizeof *p);
+  if (p && !builtin_prepare(p, kernel)) {
+    builtin_release(p);
+    return NULL;
+  }
+  return p;
+}
+
+static int builtin_run(const void *program, void *const *data) {
+  const builtin_program *p = program;
+  if (p->contract) return bi_contract_run(p->contract, data);
+  if (p->block) return bi_block_run(p->block, data);
+  return tg_backend_reference.run(p->literal, data);
+}
+
+const tg_backend tg_backend_builtin = {
+    .device = "CPU",
+    .compile = builtin_compile,
+    .run = builtin_run,
+    .release = builtin_release,
+};

@@ -1,0 +1,481 @@
+/* tests/test_backend: kernels made by hand, run by the built-in backend and by
+ * the reference interpreter; the results must agree, and those of the built-in
+ * backend must have the same bits for one thread and for several.
+ *
+ * First the machinery (random inputs per dtype, comparison), then families of
+ * kernels: elementwise, casts, reductions, contractions, scatter, and random
+ * ones of each family, which find the corners that nobody thought of.
+ */
+#include "test.h"
+
+#include "backend/backend.h"
+#include "compile/build.h"
+#include "runtime/threads.h"
+
+/* ---- random numbers and inputs */
+
+static uint64_t seed = 1;
+static uint64_t draw(void) {
+  seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+  return seed >> 33;
+}
+static int64_t pick(int64_t n) { return (int64_t)(draw() % (uint64_t)n); }
+
+typedef enum fill_kind { FILL_SMALL, FILL_BITS, FILL_INDEX } fill_kind;
+static fill_kind fill_of[16];
+static int64_t fill_bound[16];
+
+static void put(tg_dtype dtype, void *memory, int64_t i, double value) {
+  if (dtype == TG_FLOAT32) ((float *)memory)[i] = (float)value;
+  else if (dtype == TG_FLOAT64) ((double *)memory)[i] = value;
+  else if (dtype == TG_FLOAT16) ((uint16_t *)memory)[i] = tg_float_to_half((float)value);
+  else if (dtype == TG_BFLOAT16) ((uint16_t *)memory)[i] = tg_float_to_bfloat((float)value);
+  else if (dtype == TG_BOOL) ((uint8_t *)memory)[i] = (int64_t)value & 1;
+  else if (tg_dtype_size(dtype) == 1) ((int8_t *)memory)[i] = (int8_t)value;
+  else if (tg_dtype_size(dtype) == 2) ((int16_t *)memory)[i] = (int16_t)value;
+  else if (tg_dtype_size(dtype) == 4) ((int32_t *)memory)[i] = (int32_t)value;
+  else ((int64_t *)memory)[i] = (int64_t)value;
+}
+
+static double get(tg_dtype dtype, const void *memory, int64_t i) {
+  switch (dtype) {
+    case TG_BOOL:
+    case TG_UINT8: return ((const uint8_t *)memory)[i];
+    case TG_INT8: return ((const int8_t *)memory)[i];
+    case TG_INT16: return ((const int16_t *)memory)[i];
+    case TG_UINT16: return ((const uint16_t *)memory)[i];
+    case TG_INT32: return ((const int32_t *)memory)[i];
+    case TG_UINT32: return ((const uint32_t *)memory)[i];
+    case TG_INT64: return (double)((const int64_t *)memory)[i];
+    case TG_UINT64: return (double)((const uint64_t *)memory)[i];
+    case TG_FLOAT16: return (double)tg_half_to_float(((const uint16_t *)memory)[i]);
+    case TG_BFLOAT16: return (double)tg_bfloat_to_float(((const uint16_t *)memory)[i]);
+    case TG_FLOAT32: return (double)((const float *)memory)[i];
+    case TG_FLOAT64: return ((const double *)memory)[i];
+    case TG_DEFAULT_DTYPE: break;
+  }
+  return NAN;
+}
+
+static void fill(int32_t slot, tg_dtype dtype, void *memory, int64_t count) {
+  if (fill_of[slot] == FILL_BITS && dtype != TG_BOOL) {
+    for (int64_t i = 0; i < count * tg_dtype_size(dtype); i++)
+      ((uint8_t *)memory)[i] = (uint8_t)draw();
+    return;
+  }
+  for (int64_t i = 0; i < count; i++) {
+    double x = (double)(pick(257) - 128) / 32;
+    if (!tg_dtype_is_float(dtype)) x = (double)(pick(200) - 100);
+    if (fill_of[slot] == FILL_INDEX) x = (double)pick(fill_bound[slot]);
+    put(dtype, memory, i, x);
+  }
+}
+
+/* ---- run and compare */
+
+typedef struct arena {
+  void *data[16], *copy[16];
+} arena;
+
+static void arena_make(const tg_kernel *k, arena *a) {
+  for (int32_t s = 0; s < k->nslots; s++) {
+    size_t size = (size_t)(k->slot[s].numel * tg_dtype_size(k->slot[s].dtype));
+    a->data[s] = tg_alloc_data(size + 64);
+    a->copy[s] = tg_alloc_data(size + 64);
+    memset(a->copy[s], 0, size + 64);
+    fill(s, k->slot[s].dtype, a->copy[s], k->slot[s].numel);
+  }
+}
+
+static void arena_reset(const tg_kernel *k, arena *a) {
+  for (int32_t s = 0; s < k->nslots; s++)
+    memcpy(a->data[s], a->copy[s],
+           (size_t)(k->slot[s].numel * tg_dtype_size(k->slot[s].dtype)) + 64);
+}
+
+static void arena_free(const tg_kernel *k, arena *a) {
+  for (int32_t s = 0; s < k->nslots; s++) tg_free_data(a->data[s]), tg_free_data(a->copy[s]);
+}
+
+static int run_on(const tg_backend *backend, const tg_kernel *k, arena *a) {
+  arena_reset(k, a);
+  void *program = backend->compile(k);
+  if (!program) return -2;
+  int status = backend->run(program, a->data);
+  backend->release(program);
+  return status;
+}
+
+static void compare_slot(const tg_kernel *k, int32_t s, const void *got, const void *want,
+                         double tolerance, const char *name) {
+  tg_dtype dtype = k->slot[s].dtype;
+  int64_t wrong = 0, at = -1;
+  for (int64_t i = 0; i < k->slot[s].numel; i++) {
+    double x = get(dtype, got, i), y = get(dtype, want, i);
+    bool same = x == y || fabs(x - y) <= tolerance * (1 + fabs(y)) || (isnan(x) && isnan(y));
+    if (!same && wrong++ == 0) at = i;
+  }
+  if (wrong) {
+    char *text = tg_kernel_text(k);
+    test_check(false, __FILE__, __LINE__, "%s: %lld of %lld differ; [%lld] is %.9g, not %.9g\n%s",
+               name, (long long)wrong, (long long)k->slot[s].numel, (long long)at,
+               get(dtype, got, at), get(dtype, want, at), text ? text : "");
+    tg_free(text);
+  } else {
+    CHECK(true);
+  }
+}
+
+static void compare_threads(const tg_kernel *k, arena *a, const char *name) {
+  void *first[16];
+  for (int32_t s = 0; s < k->nslots; s++) {
+    size_t size = (size_t)(k->slot[s].numel * tg_dtype_size(k->slot[s].dtype)) + 64;
+    first[s] = memcpy(tg_alloc_data(size), a->data[s], size);
+  }
+  tg_threads_set(3);
+  CHECK_INT(run_on(&tg_backend_builtin, k, a), 0);
+  tg_threads_set(0);
+  for (int32_t s = 0; s < k->nslots; s++) {
+    size_t size = (size_t)(k->slot[s].numel * tg_dtype_size(k->slot[s].dtype)) + 64;
+    test_check(!memcmp(first[s], a->data[s], size), __FILE__, __LINE__,
+               "%s: slot %d has other bits with 3 threads", name, s);
+    tg_free_data(first[s]);
+  }
+}
+
+/* Runs the kernel on both backends; frees it. */
+static void compare(tg_builder *b, double tolerance, const char *name) {
+  tg_kernel *k = tg_builder_end(b);
+  CHECK_OK(k && tg_kernel_verify(k) == 0);
+  if (!k) return;
+  arena mine, other;
+  uint64_t before = seed;
+  arena_make(k, &mine);
+  seed = before;
+  arena_make(k, &other);
+  CHECK_INT(run_on(&tg_backend_reference, k, &other), 0);
+  tg_threads_set(1);
+  CHECK_INT(run_on(&tg_backend_builtin, k, &mine), 0);
+  for (int32_t s = 0; s < k->nslots; s++) {
+    size_t size = (size_t)(k->slot[s].numel * tg_dtype_size(k->slot[s].dtype));
+    compare_slot(k, s, mine.data[s], other.data[s], tolerance, name);
+    test_check(!memcmp((char *)mine.data[s] + size, (char *)mine.copy[s] + size, 64), __FILE__,
+               __LINE__, "%s: writes behind slot %d", name, s);
+  }
+  compare_threads(k, &mine, name);
+  arena_free(k, &mine);
+  arena_free(k, &other);
+  tg_kernel_free(k);
+}
+
+/* ---- shorthands */
+
+static tg_builder B;
+static void begin(void) {
+  memset(fill_of, 0, sizeof fill_of);
+  tg_builder_begin(&B);
+}
+static int32_t loop(int64_t n) { return tg_ir_range(&B, n, TG_LOOP); }
+static int32_t fold(int64_t n) { return tg_ir_range(&B, n, TG_FOLD); }
+static int32_t slot(tg_dtype dtype, int64_t n) { return tg_ir_slot(&B, dtype, n); }
+static int32_t load(int32_t s, int32_t index) { return tg_ir_load(&B, s, index, -1); }
+static int32_t op(tg_op o, int32_t x, int32_t y) {
+  return tg_ir_alu(&B, o, tg_ins_at(&B, x)->dtype, x, y, -1);
+}
+static int32_t mul(int32_t x, int64_t by) { return tg_ix_mul(&B, x, by); }
+static int32_t add(int32_t x, int32_t y) { return tg_ix_add(&B, x, y); }
+static int32_t number(tg_dtype dtype, double f) {
+  return tg_ir_const(&B, dtype, tg_value_of(dtype, f));
+}
+static int32_t cast(int32_t x, tg_dtype dtype) { return tg_ir_alu(&B, TG_OP_CAST, dtype, x, -1, -1); }
+static int32_t less(int32_t x, int32_t y) { return tg_ix_less(&B, x, y); }
+static void store(int32_t s, int32_t index, int32_t value) {
+  tg_ir_store(&B, TG_OP_STORE, s, index, value);
+}
+static uint64_t bit(int32_t range) { return tg_ins_at(&B, range)->ranges; }
+
+/* ---- elementwise */
+
+static const int64_t sizes[] = {1, 2, 7, 16, 17, 511, 512, 513, 1537, 5003};
+enum { SIZES = sizeof sizes / sizeof *sizes };
+
+TEST(backend_elementwise_sizes) {
+  for (int n = 0; n < SIZES; n++) {
+    begin();
+    int32_t x = slot(TG_FLOAT32, sizes[n]), y = slot(TG_FLOAT32, sizes[n]),
+            o = slot(TG_FLOAT32, sizes[n]), i = loop(sizes[n]);
+    int32_t sum = op(TG_OP_ADD, load(x, i), load(y, i));
+    store(o, i, op(TG_OP_MUL, op(TG_OP_MAX, sum, number(TG_FLOAT32, 0)), load(x, i)));
+    compare(&B, 0, "relu(x + y) * x");
+  }
+}
+
+static const tg_op float_ops[] = {TG_OP_NEG, TG_OP_EXP, TG_OP_LOG, TG_OP_SIN, TG_OP_SQRT,
+                                  TG_OP_TRUNC, TG_OP_ADD, TG_OP_SUB, TG_OP_MUL, TG_OP_DIV,
+                                  TG_OP_MAX, TG_OP_POW, TG_OP_CMPLT, TG_OP_CMPEQ};
+static const tg_op int_ops[] = {TG_OP_NEG, TG_OP_ADD, TG_OP_SUB, TG_OP_MUL, TG_OP_DIV, TG_OP_MOD,
+                                TG_OP_MAX, TG_OP_CMPLT, TG_OP_CMPEQ, TG_OP_AND, TG_OP_OR,
+                                TG_OP_XOR};
+
+static void check_op(tg_op what, tg_dtype dtype, fill_kind kind) {
+  char name[64];
+  begin();
+  bool two = tg_op_table[what].arity == 2, test = what == TG_OP_CMPLT || what == TG_OP_CMPEQ;
+  tg_dtype to = test ? TG_BOOL : dtype;
+  int32_t x = slot(dtype, 1001), y = slot(dtype, 1001), o = slot(to, 1001), i = loop(1001);
+  fill_of[x] = fill_of[y] = kind;
+  store(o, i, tg_ir_alu(&B, what, to, load(x, i), two ? load(y, i) : -1, -1));
+  snprintf(name, sizeof name, "%s of %s", tg_op_table[what].name, tg_dtype_name(dtype));
+  bool exact = what != TG_OP_EXP && what != TG_OP_LOG && what != TG_OP_SIN && what != TG_OP_POW;
+  compare(&B, exact ? 0 : dtype == TG_FLOAT16 || dtype == TG_BFLOAT16 ? 0.01 : 4e-7, name);
+}
+
+TEST(backend_float_ops) {
+  for (tg_dtype d = TG_FLOAT16; d <= TG_FLOAT64; d++)
+    for (size_t k = 0; k < sizeof float_ops / sizeof *float_ops; k++) {
+      check_op(float_ops[k], d, FILL_SMALL);
+      check_op(float_ops[k], d, FILL_BITS);
+    }
+}
+
+TEST(backend_int_ops) {
+  for (tg_dtype d = TG_INT8; d <= TG_UINT64; d++)
+    for (size_t k = 0; k < sizeof int_ops / sizeof *int_ops; k++) {
+      check_op(int_ops[k], d, FILL_SMALL);
+      check_op(int_ops[k], d, FILL_BITS);
+    }
+  for (int k = 0; k < 3; k++) check_op(int_ops[9 + k], TG_BOOL, FILL_SMALL);
+  check_op(TG_OP_ADD, TG_BOOL, FILL_SMALL);
+  check_op(TG_OP_MUL, TG_BOOL, FILL_SMALL);
+  check_op(TG_OP_MAX, TG_BOOL, FILL_SMALL);
+  check_op(TG_OP_THREEFRY, TG_UINT64, FILL_BITS);
+}
+
+TEST(backend_division_by_constants) {
+  static const int64_t by[] = {1, 2, 3, 7, 10, 28, 641, 65536, 1000003, 2147483647};
+  for (size_t k = 0; k < sizeof by / sizeof *by; k++) {
+    begin();
+    int32_t x = slot(TG_INT64, 4001), q = slot(TG_INT64, 4001), r = slot(TG_INT64, 4001);
+    int32_t i = loop(4001);
+    fill_of[x] = FILL_INDEX;
+    fill_bound[x] = INT64_C(1) << 31;
+    int32_t value = tg_ir_check(&B, load(x, i), INT64_C(1) << 31);
+    int32_t d = tg_ir_int(&B, by[k]);
+    store(q, i, tg_ir_alu(&B, TG_OP_DIV, TG_INT64, value, d, -1));
+    store(r, i, tg_ir_alu(&B, TG_OP_MOD, TG_INT64, value, d, -1));
+    compare(&B, 0, "x / d, x % d");
+  }
+}
+
+TEST(backend_casts) {
+  for (tg_dtype from = TG_BOOL; from <= TG_FLOAT64; from++)
+    for (tg_dtype to = TG_BOOL; to <= TG_FLOAT64; to++)
+      for (int kind = 0; kind < 2; kind++) {
+        char name[64];
+        if (from == to) continue;
+        begin();
+        int32_t x = slot(from, 701), o = slot(to, 701), i = loop(701);
+        fill_of[x] = kind ? FILL_BITS : FILL_SMALL;
+        store(o, i, cast(load(x, i), to));
+        snprintf(name, sizeof name, "%s to %s", tg_dtype_name(from), tg_dtype_name(to));
+        compare(&B, 0, name);
+      }
+}
+
+TEST(backend_bitcasts) {
+  for (tg_dtype from = TG_INT8; from <= TG_FLOAT64; from++)
+    for (tg_dtype to = TG_INT8; to <= TG_FLOAT64; to++) {
+      if (from == to || tg_dtype_size(from) != tg_dtype_size(to)) continue;
+      begin();
+      int32_t x = slot(from, 701), o = slot(to, 701), i = loop(701);
+      store(o, i, tg_ir_alu(&B, TG_OP_BITCAST, to, load(x, i), -1, -1));
+      compare(&B, 0, "bitcast");
+    }
+}
+
+TEST(backend_permuted) {
+  for (int64_t n = 3; n < 60; n += 19) {
+    begin();
+    int64_t m = n + 5, p = 7;
+    int32_t x = slot(TG_FLOAT32, n * m * p), o = slot(TG_FLOAT32, n * m * p);
+    int32_t i = loop(n), j = loop(m), k = loop(p);
+    int32_t from = add(add(mul(k, n * m), mul(i, m)), j);
+    int32_t to = add(add(mul(j, n * p), mul(i, p)), k);
+    store(o, to, op(TG_OP_ADD, load(x, from), number(TG_FLOAT32, 1)));
+    compare(&B, 0, "permute");
+  }
+}
+
+TEST(backend_pad_and_gate) {
+  for (int64_t n = 5; n < 100; n += 31) {
+    begin();
+    int32_t x = slot(TG_FLOAT32, n * n), o = slot(TG_FLOAT32, (n + 3) * (n + 2));
+    int32_t h = slot(TG_FLOAT16, n * n), p = slot(TG_FLOAT32, (n + 3) * (n + 2));
+    int32_t i = loop(n + 3), j = loop(n + 2);
+    int32_t r = add(i, tg_ir_int(&B, -2)), c = add(j, tg_ir_int(&B, -1));
+    int32_t gate = tg_ir_and(&B, less(tg_ir_int(&B, -1), r), less(r, tg_ir_int(&B, n)));
+    gate = tg_ir_and(&B, gate, tg_ir_and(&B, less(tg_ir_int(&B, -1), c), less(c, tg_ir_int(&B, n))));
+    int32_t at = add(mul(r, n), c), to = add(mul(i, n + 2), j);
+    store(o, to, tg_ir_load(&B, x, at, gate));
+    store(p, to, cast(tg_ir_load(&B, h, at, gate), TG_FLOAT32));
+    compare(&B, 0, "pad");
+  }
+}
+
+TEST(backend_iota_and_where) {
+  begin();
+  int32_t o = slot(TG_FLOAT32, 40 * 41), i = loop(40), j = loop(41);
+  int32_t low = less(j, add(i, tg_ir_int(&B, 1)));
+  int32_t value = tg_ir_alu(&B, TG_OP_WHERE, TG_FLOAT32, low, cast(i, TG_FLOAT32),
+                            number(TG_FLOAT32, -1));
+  store(o, add(mul(i, 41), j), value);
+  compare(&B, 0, "tril of iota");
+}
+
+TEST(backend_gather) {
+  begin();
+  int32_t x = slot(TG_FLOAT32, 50 * 33), y = slot(TG_INT64, 77), o = slot(TG_FLOAT32, 77 * 33);
+  fill_of[y] = FILL_INDEX;
+  fill_bound[y] = 50;
+  int32_t i = loop(77), j = loop(33);
+  int32_t row = tg_ir_check(&B, load(y, i), 50);
+  store(o, add(mul(i, 33), j), load(x, add(mul(row, 33), j)));
+  compare(&B, 0, "gather");
+}
+
+TEST(backend_check_fails) {
+  begin();
+  int32_t x = slot(TG_FLOAT32, 50), y = slot(TG_INT64, 2000), o = slot(TG_FLOAT32, 2000);
+  fill_of[y] = FILL_INDEX;
+  fill_bound[y] = 51;
+  int32_t i = loop(2000);
+  store(o, i, load(x, tg_ir_check(&B, load(y, i), 50)));
+  tg_kernel *k = tg_builder_end(&B);
+  arena a;
+  arena_make(k, &a);
+  CHECK_FAILS(run_on(&tg_backend_reference, k, &a), "index 50 is out of range for an axis of size 50");
+  tg_clear_error();
+  CHECK_FAILS(run_on(&tg_backend_builtin, k, &a), "index 50 is out of range for an axis of size 50");
+  tg_clear_error();
+  arena_free(k, &a);
+  tg_kernel_free(k);
+}
+
+/* In place: the same memory read and written at the same index. */
+TEST(backend_in_place) {
+  begin();
+  int32_t p = slot(TG_FLOAT32, 3001), m = slot(TG_FLOAT32, 3001), g = slot(TG_FLOAT32, 3001);
+  int32_t np = slot(TG_FLOAT32, 3001), nm = slot(TG_FLOAT32, 3001), i = loop(3001);
+  int32_t moved = op(TG_OP_ADD, op(TG_OP_MUL, load(m, i), number(TG_FLOAT32, 0.5)), load(g, i));
+  store(nm, i, moved);
+  store(np, i, op(TG_OP_SUB, load(p, i), op(TG_OP_MUL, moved, load(m, i))));
+  tg_kernel *k = tg_builder_end(&B);
+  arena a, b;
+  uint64_t before = seed;
+  arena_make(k, &a);
+  seed = before;
+  arena_make(k, &b);
+  CHECK_INT(run_on(&tg_backend_reference, k, &a), 0);
+  arena_reset(k, &b);
+  void *program = tg_backend_builtin.compile(k);
+  void *data[5] = {b.data[p], b.data[m], b.data[g], b.data[p], b.data[m]};
+  CHECK_INT(tg_backend_builtin.run(program, data), 0);
+  tg_backend_builtin.release(program);
+  compare_slot(k, np, b.data[p], a.data[np], 0, "in place: p");
+  compare_slot(k, nm, b.data[m], a.data[nm], 0, "in place: m");
+  arena_free(k, &a);
+  arena_free(k, &b);
+  tg_kernel_free(k);
+}
+
+/* ---- reductions */
+
+static void check_reduce(int64_t outer, int64_t folded, int64_t inner, tg_op what, tg_dtype dtype) {
+  char name[96];
+  begin();
+  int32_t x = slot(dtype, outer * folded * inner), o = slot(dtype, outer * inner);
+  int32_t i = loop(outer), j = loop(inner), k = fold(folded);
+  int32_t at = add(add(mul(i, folded * inner), mul(k, inner)), j);
+  int32_t sum = tg_ir_reduce(&B, what, load(x, at), bit(k));
+  store(o, add(mul(i, inner), j), sum);
+  snprintf(name, sizeof name, "%s of %s (%lld, %lld, %lld)", tg_op_table[what].name,
+           tg_dtype_name(dtype), (long long)outer, (long long)folded, (long long)inner);
+  compare(&B, dtype == TG_FLOAT64 ? 1e-12 : dtype == TG_FLOAT32 ? 1e-4 : 0.01, name);
+}
+
+TEST(backend_reduce_shapes) {
+  static const int64_t n[] = {1, 2, 3, 10, 17, 31, 64, 128, 600};
+  for (size_t a = 0; a < 9; a++)
+    for (size_t b = 1; b < 9; b++)
+      for (size_t c = 0; c < 9; c++)
+        if (n[a] * n[b] * n[c] < 200000)
+          check_reduce(n[a], n[b], n[c], (a + b + c) % 2 ? TG_OP_ADD : TG_OP_MAX, TG_FLOAT32);
+  check_reduce(1, 300007, 1, TG_OP_ADD, TG_FLOAT32);
+  check_reduce(3, 50021, 1, TG_OP_MAX, TG_FLOAT32);
+  check_reduce(2, 9001, 5, TG_OP_ADD, TG_FLOAT64);
+}
+
+TEST(backend_reduce_dtypes) {
+  for (tg_dtype d = TG_BOOL; d <= TG_FLOAT64; d++)
+    for (int max = 0; max < 2; max++) {
+      check_reduce(20, 33, 1, max ? TG_OP_MAX : TG_OP_ADD, d);
+      check_reduce(1, 33, 20, max ? TG_OP_MAX : TG_OP_ADD, d);
+      check_reduce(1, 2000, 1, max ? TG_OP_MAX : TG_OP_ADD, d);
+    }
+}
+
+/* Mean over N, H, W with an epilogue; two REDUCEs that fold the same. */
+TEST(backend_reduce_two) {
+  begin();
+  int64_t N = 6, C = 5, H = 35, n = N * C * H;
+  int32_t x = slot(TG_FLOAT32, n), s = slot(TG_FLOAT32, C), o = slot(TG_FLOAT32, C),
+          p = slot(TG_FLOAT32, C);
+  int32_t c = loop(C), i = fold(N), h = fold(H);
+  int32_t value = load(x, add(add(mul(i, C * H), mul(c, H)), h));
+  int32_t sum = tg_ir_reduce(&B, TG_OP_ADD, op(TG_OP_SUB, value, load(s, c)), bit(i) | bit(h));
+  int32_t max = tg_ir_reduce(&B, TG_OP_MAX, value, bit(i) | bit(h));
+  store(o, c, op(TG_OP_MUL, sum, op(TG_OP_ADD, max, load(s, c))));
+  store(p, c, max);
+  compare(&B, 1e-4, "two folds");
+}
+
+/* A REDUCE that needs another one: the interpreter's case. */
+TEST(backend_reduce_nested) {
+  begin();
+  int32_t x = slot(TG_FLOAT32, 12 * 20), o = slot(TG_FLOAT32, 12), i = loop(12), k = fold(20),
+          l = fold(20);
+  int32_t max = tg_ir_reduce(&B, TG_OP_MAX, load(x, add(mul(i, 20), k)), bit(k));
+  int32_t e = op(TG_OP_EXP, op(TG_OP_SUB, load(x, add(mul(i, 20), l)), max), -1);
+  store(o, i, tg_ir_reduce(&B, TG_OP_ADD, e, bit(l)));
+  compare(&B, 1e-5, "sum of exp(x - max x)");
+}
+
+TEST(backend_max_pool) {
+  begin();
+  int64_t N = 3, H = 26, O = 13;
+  int32_t x = slot(TG_FLOAT32, N * H * H), o = slot(TG_FLOAT32, N * O * O);
+  int32_t n = loop(N), y = loop(O), z = loop(O), a = fold(2), b = fold(2);
+  int32_t row = add(mul(y, 2), a), column = add(mul(z, 2), b);
+  int32_t value = load(x, add(add(mul(n, H * H), mul(row, H)), column));
+  store(o, add(add(mul(n, O * O), mul(y, O)), z),
+        tg_ir_reduce(&B, TG_OP_MAX, value, bit(a) | bit(b)));
+  compare(&B, 0, "max_pool2d");
+}
+
+/* ---- scatter */
+
+TEST(backend_scatter) {
+  for (int64_t width = 1; width < 1300; width = width * 3 + 2)
+    for (int kind = 0; kind < 2; kind++)
+      for (tg_dtype d = TG_INT32; d <= TG_FLOAT32; d++) {
+        begin();
+        int32_t o = slot(d, 20 * width), y = slot(TG_INT64, 57), z = slot(d, 57 * width);
+        fill_of[y] = FILL_INDEX;
+        fill_bound[y] = 20;
+        int32_t i = tg_ir_range(&B, 57, TG_SERIAL), j = loop(width);
+        int32_t row = tg_ir_check(&B, load(y, i), 20);
+        tg_ir_store(&B, kind ? TG_OP_STORE_ADD : TG_OP_STORE, o, add(mul(row, width), j),
+                    load(z, add(mul(i, width), j)));
+        compare(&B, 0, kind ? "scatter +=" : "scatter =");
+      }
+}
