@@ -106,7 +106,7 @@ static tg_node *abs_slope(tg_node *x, tg_node *y) {
 static tg_node *tanh_value(tg_node *x) {
   tg_node *held = tg_node_binary(TG_OP_MAX, x, tg_n_num(x, -40));
   tg_node *e = expm1_value(times(held, -2));
-  return tg_n_neg(tg_n_div(e, plus(e, 2)));
+  return tg_n_div(tg_n_sub(tg_n_num(x, 0), e), plus(e, 2));
 }
 static tg_node *tanh_slope(tg_node *x, tg_node *y) {
   (void)x;
