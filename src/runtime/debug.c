@@ -47,16 +47,34 @@ void tg_debug_schedule(const tg_graph *g, const tg_plan *plan, bool replayed, do
   if (tg_debug() >= 3 && !replayed) show_kernels(plan);
 }
 
+/* Bytes the kernel moves if every element it touches moves once: a load from a
+ * slot touches at most one element per position it is computed for. */
+static double bytes_moved(const tg_kernel *k) {
+  double bytes = 0;
+  for (int slot = 0; slot < k->nslots; slot++) {
+    double touched = 0;
+    for (int32_t i = 0; i < k->count; i++) {
+      const tg_ins *in = &k->ins[i];
+      bool memory = in->op == TG_OP_LOAD || in->op == TG_OP_STORE || in->op == TG_OP_STORE_ADD;
+      if (!memory || in->slot != slot) continue;
+      double positions = 1;
+      for (int r = 0; r < k->nranges; r++)
+        if (in->ranges >> r & 1) positions *= (double)k->range[r].size;
+      touched += positions;
+    }
+    double numel = (double)k->slot[slot].numel;
+    bytes += (touched < numel ? touched : numel) * (double)tg_dtype_size(k->slot[slot].dtype);
+  }
+  return bytes;
+}
+
 void tg_debug_action(const tg_action *a, double seconds) {
   if (!a->program) {
     fprintf(stderr, "  copy between devices %10.3f ms\n", seconds * 1e3);
     return;
   }
   const tg_kernel *k = a->program->kernel;
-  double bytes = 0;
-  for (int i = 0; i < k->nslots; i++)
-    bytes += (double)(k->slot[i].numel * tg_dtype_size(k->slot[i].dtype));
-  double per = seconds > 0 ? 1e-9 / seconds : 0;
+  double bytes = bytes_moved(k), per = seconds > 0 ? 1e-9 / seconds : 0;
   fprintf(stderr, "  %-32s %-4s %10.3f ms %8.2f GFLOP/s %8.2f GB/s\n", k->name,
           a->program->backend->device, seconds * 1e3, (double)k->flops * per, bytes * per);
 }
