@@ -18,16 +18,16 @@ typedef struct walk_step {
   int next;
 } walk_step;
 
-typedef struct walk {
+typedef struct backward_walk {
   tg_tensor **order; /* inputs before results; each retained */
   int64_t count, room;
   walk_step *stack;
   int64_t depth, stack_room;
-} walk;
+} backward_walk;
 
 /* ---- the order */
 
-static bool walk_push(walk *w, tg_tensor *t) {
+static bool walk_push(backward_walk *w, tg_tensor *t) {
   if (t->visited || t->requires_grad != TG_GRAD_YES) return true;
   if (t->spent) {
     tg_fail("tg_backward: a part of what the loss was computed from has been through "
@@ -44,7 +44,7 @@ static bool walk_push(walk *w, tg_tensor *t) {
   return true;
 }
 
-static bool walk_finish(walk *w, tg_tensor *t) {
+static bool walk_finish(backward_walk *w, tg_tensor *t) {
   void *items = w->order;
   if (!tg_reserve(&items, &w->room, w->count, sizeof *w->order)) return false;
   w->order = items;
@@ -52,7 +52,7 @@ static bool walk_finish(walk *w, tg_tensor *t) {
   return true;
 }
 
-static bool walk_graph(walk *w, tg_tensor *loss) {
+static bool walk_graph(backward_walk *w, tg_tensor *loss) {
   if (!walk_push(w, loss)) return false;
   while (w->depth) {
     walk_step *step = &w->stack[w->depth - 1];
@@ -68,7 +68,7 @@ static bool walk_graph(walk *w, tg_tensor *loss) {
   return true;
 }
 
-static void walk_end(walk *w) {
+static void walk_end(backward_walk *w) {
   for (int64_t i = 0; i < w->depth; i++) w->stack[i].tensor->visited = false;
   for (int64_t i = 0; i < w->count; i++) {
     w->order[i]->visited = false;
@@ -119,7 +119,7 @@ static bool user_backward(tg_context *c, tg_node *grad, tg_node **grads) {
 }
 
 /* Adds grads[i] to what input i has so far. */
-static bool spread(const tg_context *c, tg_node **grads) {
+static bool spread_grads(const tg_context *c, tg_node **grads) {
   for (int i = 0; i < c->count; i++) {
     tg_tensor *x = c->inputs[i];
     if (!tg_needs_grad(c, i) || !x->visited) continue;
@@ -146,12 +146,12 @@ static bool step_back(tg_tensor *t) {
   if (c->count) c->in.dim = tg_dims(c->inputs[0]);
   if (c->row) c->row->backward(c, t->partial, grads);
   else fine = user_backward(c, t->partial, grads);
-  fine = fine && spread(c, grads);
+  fine = fine && spread_grads(c, grads);
   if (grads != few) tg_free(grads);
   return fine;
 }
 
-static bool walk_back(const walk *w, tg_tensor *loss) {
+static bool walk_back(const backward_walk *w, tg_tensor *loss) {
   loss->partial = tg_node_const_like(loss->node, 1);
   if (!loss->partial) return false;
   for (int64_t i = w->count; i-- > 0;)
@@ -166,7 +166,7 @@ static bool keeps_grad(const tg_tensor *t) {
 }
 
 /* Makes every gradient that is to be kept, as a new handle in the list. */
-static bool make_grads(const walk *w, tg_tensor **made) {
+static bool make_grads(const backward_walk *w, tg_tensor **made) {
   for (int64_t i = 0; i < w->count; i++) {
     tg_tensor *t = w->order[i];
     if (!keeps_grad(t)) continue;
@@ -179,7 +179,7 @@ static bool make_grads(const walk *w, tg_tensor **made) {
 }
 
 /* From here on nothing can fail. A gradient that was there keeps its handle. */
-static void hand_out(const walk *w, tg_tensor **made) {
+static void hand_out(const backward_walk *w, tg_tensor **made) {
   for (int64_t i = 0; i < w->count; i++) {
     tg_tensor *t = w->order[i];
     if (!made[i]) continue;
@@ -192,7 +192,7 @@ static void hand_out(const walk *w, tg_tensor **made) {
   }
 }
 
-static void free_records(const walk *w) {
+static void free_records(const backward_walk *w) {
   for (int64_t i = w->count; i-- > 0;) {
     tg_tensor *t = w->order[i];
     tg_context *c = t->context;
@@ -203,7 +203,7 @@ static void free_records(const walk *w) {
   }
 }
 
-static bool keep_results(walk *w) {
+static bool keep_results(backward_walk *w) {
   tg_tensor **made = tg_alloc_zero((size_t)w->count * sizeof *made);
   if (!made) return false;
   bool fine = make_grads(w, made);
@@ -235,7 +235,7 @@ static bool loss_fits(const tg_tensor *loss) {
 
 int tg_backward(tg_tensor *loss) {
   if (!loss_fits(loss)) return -1;
-  walk w = {0};
+  backward_walk w = {0};
   tg_scope inside;
   int64_t mark = tg_pool_mark();
   bool old = tg_set_no_grad(true);

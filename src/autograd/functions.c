@@ -9,7 +9,8 @@
 #include "autograd/functions.h"
 
 #define UNUSED(x) (void)(x)
-#define ROW(name, Name) const tg_function_row tg_fn_##name = {#Name, name##_forward, name##_backward}
+#define ROW(name, Name) \
+  const tg_function_row tg_fn_##name = {#Name, name##_forward, name##_backward}
 #define ROW_WITHOUT_GRADIENT(name, Name) \
   const tg_function_row tg_fn_##name = {#Name, name##_forward, NULL}
 

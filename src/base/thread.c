@@ -15,15 +15,15 @@
 
 typedef void (*clean_function)(tg_thread *);
 
-static _Thread_local tg_thread state;
+static _Thread_local tg_thread thread_state;
 static _Atomic(clean_function) clean_up;
-static pthread_key_t key;
-static pthread_once_t key_once = PTHREAD_ONCE_INIT;
-static _Atomic bool key_exists;
+static pthread_key_t thread_key;
+static pthread_once_t thread_key_once = PTHREAD_ONCE_INIT;
+static _Atomic bool thread_key_exists;
 
 void tg_at_thread_end(void (*clean)(tg_thread *thread)) { atomic_store(&clean_up, clean); }
 
-static void clean(tg_thread *thread) {
+static void clean_one(tg_thread *thread) {
   clean_function upper = atomic_load(&clean_up);
   if (upper) upper(thread);
   tg_free(thread->pool);
@@ -31,20 +31,22 @@ static void clean(tg_thread *thread) {
   thread->pool_count = thread->pool_room = 0;
 }
 
-static void thread_ends(void *thread) { clean(thread); }
+static void thread_ends(void *thread) { clean_one(thread); }
 
-static void make_key(void) { key_exists = pthread_key_create(&key, thread_ends) == 0; }
+static void make_thread_key(void) {
+  thread_key_exists = pthread_key_create(&thread_key, thread_ends) == 0;
+}
 
 /* Without a key (the system has run out of them) only tg_shutdown cleans up. */
 static void watch_end(void) {
-  state.ends = true;
-  pthread_once(&key_once, make_key);
-  if (key_exists) (void)pthread_setspecific(key, &state);
+  thread_state.ends = true;
+  pthread_once(&thread_key_once, make_thread_key);
+  if (thread_key_exists) (void)pthread_setspecific(thread_key, &thread_state);
 }
 
 tg_thread *tg_this_thread(void) {
-  if (!state.ends) watch_end();
-  return &state;
+  if (!thread_state.ends) watch_end();
+  return &thread_state;
 }
 
-void tg_thread_clean(void) { clean(tg_this_thread()); }
+void tg_thread_clean(void) { clean_one(tg_this_thread()); }

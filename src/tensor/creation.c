@@ -11,7 +11,7 @@
 
 /* ---- options */
 
-static const tg_create_opts no_options;
+static const tg_create_opts no_create_options;
 
 /* Checks shape, dtype and device at once. */
 typedef struct creation {
@@ -53,7 +53,7 @@ static void copy_in(void *to, const void *from, tg_dtype dtype, int64_t numel) {
 }
 
 tg_tensor *(tg_from)(const void *data, tg_shape shape, const tg_create_opts *o) {
-  if (!o) o = &no_options;
+  if (!o) o = &no_create_options;
   creation c;
   if (!creation_check(&c, "tg_from", shape, o)) return NULL;
   if (!data && c.numel)
@@ -91,9 +91,9 @@ tg_tensor *tg_borrow(void *data, tg_shape shape, tg_dtype dtype,
 
 /* ---- constants */
 
-static tg_tensor *filled(const char *call, tg_shape shape, double value,
+static tg_tensor *create_filled(const char *call, tg_shape shape, double value,
                          const tg_create_opts *o) {
-  if (!o) o = &no_options;
+  if (!o) o = &no_create_options;
   creation c;
   if (!creation_check(&c, call, shape, o)) return NULL;
   int64_t mark = tg_pool_mark();
@@ -102,23 +102,23 @@ static tg_tensor *filled(const char *call, tg_shape shape, double value,
 }
 
 tg_tensor *(tg_scalar)(double value, const tg_create_opts *o) {
-  return filled("tg_scalar", TG_SCALAR, value, o);
+  return create_filled("tg_scalar", TG_SCALAR, value, o);
 }
 
 tg_tensor *(tg_full)(tg_shape shape, double value, const tg_create_opts *o) {
-  return filled("tg_full", shape, value, o);
+  return create_filled("tg_full", shape, value, o);
 }
 
 tg_tensor *(tg_zeros)(tg_shape shape, const tg_create_opts *o) {
-  return filled("tg_zeros", shape, 0, o);
+  return create_filled("tg_zeros", shape, 0, o);
 }
 
 tg_tensor *(tg_ones)(tg_shape shape, const tg_create_opts *o) {
-  return filled("tg_ones", shape, 1, o);
+  return create_filled("tg_ones", shape, 1, o);
 }
 
 tg_tensor *(tg_empty)(tg_shape shape, const tg_create_opts *o) {
-  if (!o) o = &no_options;
+  if (!o) o = &no_create_options;
   creation c;
   if (!creation_check(&c, "tg_empty", shape, o)) return NULL;
   int64_t mark = tg_pool_mark();
@@ -126,38 +126,39 @@ tg_tensor *(tg_empty)(tg_shape shape, const tg_create_opts *o) {
                     tg_node_empty(c.dtype, c.device, shape.ndim, shape.dim), o);
 }
 
-static tg_tensor *filled_like(const char *call, tg_tensor *x, double value,
+static tg_tensor *create_filled_like(const char *call, tg_tensor *x, double value,
                               const tg_create_opts *o) {
   if (tg_is_null(call, x)) return NULL;
-  tg_create_opts own = o ? *o : no_options;
+  tg_create_opts own = o ? *o : no_create_options;
   if (!own.dtype) own.dtype = x->node->dtype;
   if (!own.device) own.device = tg_device(x);
-  return filled(call, tg_shape_of(x), value, &own);
+  return create_filled(call, tg_shape_of(x), value, &own);
 }
 
 tg_tensor *(tg_full_like)(tg_tensor *x, double value, const tg_create_opts *o) {
-  return filled_like("tg_full_like", x, value, o);
+  return create_filled_like("tg_full_like", x, value, o);
 }
 
 tg_tensor *(tg_zeros_like)(tg_tensor *x, const tg_create_opts *o) {
-  return filled_like("tg_zeros_like", x, 0, o);
+  return create_filled_like("tg_zeros_like", x, 0, o);
 }
 
 tg_tensor *(tg_ones_like)(tg_tensor *x, const tg_create_opts *o) {
-  return filled_like("tg_ones_like", x, 1, o);
+  return create_filled_like("tg_ones_like", x, 1, o);
 }
 
 /* ---- ranges */
 
 #define MOST_EXACT 9007199254740992.0 /* 2^53: whole doubles below are exact */
 
-static bool is_whole(double x) { return x == floor(x) && fabs(x) < MOST_EXACT; }
+static bool is_whole_double(double x) { return x == floor(x) && fabs(x) < MOST_EXACT; }
 
 /* start + i * step, exactly in int64 when all numbers are whole, in float64
  * otherwise, whatever dtype it goes to: as PyTorch computes it. */
 static tg_node *range_node(int64_t count, double start, double step, const creation *c) {
   tg_node *i = tg_node_iota(c->device, 1, &count, 0);
-  if (!is_whole(start) || !is_whole(step) || !is_whole(start + step * (double)count))
+  double end = start + step * (double)count;
+  if (!is_whole_double(start) || !is_whole_double(step) || !is_whole_double(end))
     i = tg_node_cast(i, TG_FLOAT64);
   if (step != 1) i = tg_n_mul(i, tg_n_num(i, step));
   if (start != 0) i = tg_n_add(i, tg_n_num(i, start));
@@ -165,7 +166,7 @@ static tg_node *range_node(int64_t count, double start, double step, const creat
 }
 
 tg_tensor *(tg_arange)(double start, double stop, const tg_create_opts *o) {
-  if (!o) o = &no_options;
+  if (!o) o = &no_create_options;
   double step = tg_opt(o->step, 1), count = ceil((stop - start) / step);
   if (step == 0 || !isfinite(start) || !isfinite(stop) || !isfinite(step) ||
       count >= MOST_EXACT)
@@ -179,7 +180,7 @@ tg_tensor *(tg_arange)(double start, double stop, const tg_create_opts *o) {
 }
 
 tg_tensor *(tg_eye)(int64_t n, const tg_create_opts *o) {
-  if (!o) o = &no_options;
+  if (!o) o = &no_create_options;
   creation c;
   tg_shape shape = TG_SHAPE(n, n);
   if (!creation_check(&c, "tg_eye", shape, o)) return NULL;

@@ -15,8 +15,8 @@ typedef struct text_cursor {
   size_t size, used;
 } text_cursor;
 
-static void put(text_cursor *text, const char *format, ...) TG_PRINTF(2, 3);
-static void put(text_cursor *text, const char *format, ...) {
+static void put_text(text_cursor *text, const char *format, ...) TG_PRINTF(2, 3);
+static void put_text(text_cursor *text, const char *format, ...) {
   va_list args;
   va_start(args, format);
   bool room = text->used < text->size;
@@ -28,13 +28,13 @@ static void put(text_cursor *text, const char *format, ...) {
 
 static void put_element(text_cursor *text, tg_dtype dtype, const void *data, int64_t i) {
   if (dtype == TG_BOOL)
-    put(text, "%s", tg_read_int(dtype, data, i) ? "true" : "false");
+    put_text(text, "%s", tg_read_int(dtype, data, i) ? "true" : "false");
   else if (dtype == TG_UINT64)
-    put(text, "%llu", (unsigned long long)tg_read_int(dtype, data, i));
+    put_text(text, "%llu", (unsigned long long)tg_read_int(dtype, data, i));
   else if (tg_dtype_is_float(dtype))
-    put(text, "%.*g", dtype == TG_FLOAT64 ? 8 : 5, tg_read_float(dtype, data, i));
+    put_text(text, "%.*g", dtype == TG_FLOAT64 ? 8 : 5, tg_read_float(dtype, data, i));
   else
-    put(text, "%lld", (long long)tg_read_int(dtype, data, i));
+    put_text(text, "%lld", (long long)tg_read_int(dtype, data, i));
 }
 
 /* Axis `axis` from element `at` on, whose elements are `stride` apart. */
@@ -45,21 +45,21 @@ static void put_axis(text_cursor *text, const tg_node *n, int axis, int64_t at, 
   }
   int64_t size = tg_node_shape(n)[axis];
   stride = size ? stride / size : 0;
-  put(text, "[");
+  put_text(text, "[");
   for (int64_t i = 0; i < size && i < SHOWN; i++) {
-    if (i) put(text, ", ");
+    if (i) put_text(text, ", ");
     put_axis(text, n, axis + 1, at + i * stride, stride);
   }
-  put(text, size > SHOWN ? ", ...]" : "]");
+  put_text(text, size > SHOWN ? ", ...]" : "]");
 }
 
 int64_t tg_to_string(tg_tensor *t, char *out, size_t size) {
   if (tg_is_null("tg_to_string", t) || !tg_realize(t)) return -1;
   text_cursor text = {out, out ? size : 0, 0};
-  put(&text, "tensor %s %s %s", tg_text_of(t), tg_dtype_name(t->node->dtype), tg_device(t));
-  if (t->name) put(&text, " %s", t->name);
-  if (t->requires_grad == TG_GRAD_YES) put(&text, " requires_grad");
-  put(&text, ": ");
+  put_text(&text, "tensor %s %s %s", tg_text_of(t), tg_dtype_name(t->node->dtype), tg_device(t));
+  if (t->name) put_text(&text, " %s", t->name);
+  if (t->requires_grad == TG_GRAD_YES) put_text(&text, " requires_grad");
+  put_text(&text, ": ");
   put_axis(&text, t->node, 0, 0, t->node->numel);
   return (int64_t)text.used;
 }
