@@ -281,6 +281,7 @@ tg_tensor *(tg_randint)(tg_shape shape, const tg_create_opts *o) {
 /* weights [N, C] -> [N, samples]: how many running sums of the row are not above
  * a uniform number below the row's total. */
 static tg_tensor *categories(tg_tensor *weights, int64_t samples) {
+  if (!weights) return NULL;
   int64_t rows = tg_dims(weights)[0], classes = tg_dims(weights)[1];
   tg_create_opts like = {.dtype = TG_FLOAT64, .device = tg_device(weights)};
   tg_tensor *sums = tg_cumsum(tg_cast(tg_detach(weights), TG_FLOAT64), 1);
