@@ -8,8 +8,9 @@
  * the rows; its gradient adds into them. So the cost is the elements touched.
  * A mask counts as the index tensors of its true positions (numpy's nonzero).
  *
- * A position that is out of range becomes -1 in the flat index, which GATHER
- * and SCATTER refuse when they run: it must not land in a neighbouring row.
+ * A position that is out of range must not land in a neighbouring row, so each
+ * is checked before they are combined, in the kernel: GATHER refuses it, even
+ * one out of the numbers 0, 1, 2 ..., which needs no memory.
  *
  * Assignment indexes the numbers 0 ... numel - 1 in the tensor's shape, which
  * gives the flat place of every element that the index names, and scatters the
@@ -40,21 +41,21 @@ static bool same_place(const char *call, const tg_tensor *x, const tg_tensor *in
   return false;
 }
 
-/* int64, negative numbers counted from the back of an axis of `size`. */
+/* int64, negative numbers counted from the back of an axis of `size`. One that
+ * is out of range stays what it is, for the message. */
 static tg_node *from_front(tg_node *index, int64_t size) {
   bool wraps = is_signed(index->dtype);
   tg_node *i = tg_node_cast(index, TG_INT64);
   if (!i || !wraps) return i;
-  tg_node *behind = tg_n_add(i, tg_n_num(i, (double)size));
-  return tg_node_where(tg_n_lt(i, tg_n_num(i, 0)), behind, i);
+  tg_node *behind = tg_n_add(i, tg_n_num(i, (double)size)), *zero = tg_n_num(i, 0);
+  tg_node *wrapped = tg_node_where(tg_n_lt(behind, zero), i, behind);
+  return tg_node_where(tg_n_lt(i, zero), wrapped, i);
 }
 
-/* 0 <= i < size */
-static tg_node *inside(tg_node *i, int64_t size) {
-  if (!i) return NULL;
-  tg_node *below = tg_n_lt(i, tg_n_num(i, 0));
-  return tg_node_binary(TG_OP_AND, below ? tg_n_not(below) : NULL,
-                        tg_n_lt(i, tg_n_num(i, (double)size)));
+/* Element i of 0, 1, 2 ...: the same number, and GATHER checks it. */
+tg_node *tg_n_checked(tg_node *index, int64_t size) {
+  if (!index) return NULL;
+  return tg_node_gather(tg_node_iota(index->device, 1, &size, 0), index);
 }
 
 /* `n` broadcast to a shape of more or as many axes. */
@@ -348,17 +349,16 @@ static int collect(const plan *p, lookup *l) {
 /* The index tensors as one, into the merged axis. One alone needs no check
  * here: GATHER makes it. */
 static tg_node *flat_index(const lookup *l, const tg_tensor *x) {
-  tg_node *flat = NULL, *valid = NULL;
+  tg_node *flat = NULL;
   for (int k = 0; k < l->count; k++) {
     int64_t size = tg_dims(x)[l->axis[k]];
     tg_node *i = spread(from_front(l->by[k]->node, size), &l->shape);
     if (!i || l->count == 1) return i;
-    tg_node *fits = inside(i, size);
-    flat = k ? tg_n_add(tg_n_mul(flat, tg_n_num(i, (double)size)), i) : i;
-    valid = k ? tg_node_binary(TG_OP_AND, valid, fits) : fits;
-    if (!flat || !valid) return NULL;
+    i = tg_n_checked(i, size);
+    flat = k ? tg_n_add(tg_n_mul(flat, i ? tg_n_num(i, (double)size) : NULL), i) : i;
+    if (!flat) return NULL;
   }
-  return flat ? tg_node_where(valid, flat, tg_n_num(flat, -1)) : NULL;
+  return flat;
 }
 
 /* x with the indexed axes in front, merged into one. */
@@ -435,7 +435,8 @@ static tg_tensor *scattered(tg_tensor *x, tg_tensor *place, tg_tensor *value, bo
 
 static tg_tensor *changed(tg_tensor *x, tg_tensor *value, int count, const tg_index_item *items) {
   const char *call = "tg_set_index";
-  tg_tensor *place = indexed(call, places(x), count, items);
+  tg_tensor *all = places(x);
+  tg_tensor *place = all ? indexed(call, all, count, items) : NULL;
   tg_shape shape;
   value = tg_in_dtype(value, x->node->dtype);
   if (!place || !value || tg_broadcast_shape(call, place, value, &shape)) return NULL;
@@ -488,7 +489,8 @@ tg_tensor *tg_take(tg_tensor *x, tg_tensor *index) {
 /* The flat place in x of each element of `index` [I...]: its own position,
  * but for `axis`, where it is the index's value. */
 static tg_node *element_places(const tg_tensor *x, const tg_tensor *index, int axis) {
-  tg_node *flat = NULL, *own = tg_node_cast(index->node, TG_INT64);
+  tg_node *flat = NULL;
+  tg_node *own = tg_n_checked(tg_node_cast(index->node, TG_INT64), tg_dims(x)[axis]);
   int64_t stride = 1;
   for (int k = tg_rank(x) - 1; own && k >= 0; k--) {
     tg_node *i = k == axis ? own
@@ -498,8 +500,7 @@ static tg_node *element_places(const tg_tensor *x, const tg_tensor *index, int a
     if (!flat) return NULL;
     stride *= tg_dims(x)[k];
   }
-  tg_node *valid = inside(own, tg_dims(x)[axis]);
-  return flat ? tg_node_where(valid, flat, tg_n_num(flat, -1)) : NULL;
+  return flat;
 }
 
 static tg_tensor *places_of(const tg_tensor *x, const tg_tensor *index, int axis) {

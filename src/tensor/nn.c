@@ -196,16 +196,13 @@ tg_tensor *tg_binary_crossentropy_logits(tg_tensor *logits, tg_tensor *y) {
 
 /* ---- cross entropy with class numbers */
 
-/* Where label [N] lies in the flat table [N * C]; -1, which no table has, for a
- * label that is no class. */
+/* Where label [N] lies in the flat table [N * C]. A label that is no class must
+ * not become one of the next row: it is checked first. */
 static tg_node *flat_labels(tg_node *label, int64_t classes) {
+  label = tg_n_checked(label, classes);
   if (!label) return NULL;
-  tg_node *least = tg_n_num(label, 0), *count = tg_n_num(label, (double)classes);
   tg_node *row = tg_node_iota(label->device, 1, tg_node_shape(label), 0);
-  tg_node *at = tg_n_add(tg_n_mul(row, count), label);
-  tg_node *valid = tg_node_binary(TG_OP_AND, tg_n_not(tg_n_lt(label, least)),
-                                  tg_n_lt(label, count));
-  return tg_node_where(valid, at, tg_n_num(label, -1));
+  return tg_n_add(tg_n_mul(row, tg_n_num(label, (double)classes)), label);
 }
 
 /* Pick: x [N, C], label int64 [N] -> [N]: r[i] = x[i, label[i]]. */

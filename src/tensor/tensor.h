@@ -153,5 +153,8 @@ static inline tg_node *tg_n_not(tg_node *c) {
 }
 /* The smaller one. MAX of the complement for integers (no overflow). */
 tg_node *tg_n_min(tg_node *a, tg_node *b);
+/* `index` (int64) itself; a kernel fails where it is not 0 <= index < size
+ * (indexing.c). */
+tg_node *tg_n_checked(tg_node *index, int64_t size);
 
 #endif
