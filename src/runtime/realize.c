@@ -62,17 +62,17 @@ static bool key_of(const tg_graph *g, key *k) {
   return done;
 }
 
-/* ---- the cache of plans: a list per bucket, the oldest plan goes first */
+/* ---- the cache of plans: the oldest go when there are many or they are large */
 
-enum { BUCKETS = 256, MOST_PLANS = 256 };
+enum { BUCKETS = 256, MOST_PLANS = 256, MOST_WORDS = 4 << 20 };
 static tg_plan *table[BUCKETS];
-static tg_plan *by_age[MOST_PLANS];
-static int64_t made;
+static tg_plan *by_age[MOST_PLANS]; /* number n, first <= n < made, at n % MOST_PLANS */
+static int64_t first, made, words;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void put_plan(tg_plan *plan) {
   pthread_mutex_lock(&lock);
-  bool last = plan && --plan->refs == 0;
+  bool last = --plan->refs == 0;
   pthread_mutex_unlock(&lock);
   if (last) tg_plan_free(plan);
 }
@@ -88,11 +88,20 @@ static tg_plan *find_plan(const key *k, uint64_t hash) {
   return p;
 }
 
-/* Takes a plan out of the table; the caller drops the table's reference. */
-static void unlink_plan(tg_plan *plan) {
-  tg_plan **at = &table[plan->hash % BUCKETS];
-  while (*at != plan) at = &(*at)->next;
-  *at = plan->next;
+/* Takes the oldest plan out of the cache if there are more than `most` plans or
+ * more than `most_words` words; the caller drops the cache's reference. */
+static tg_plan *take_oldest(int64_t most, int64_t most_words) {
+  pthread_mutex_lock(&lock);
+  tg_plan *old = NULL;
+  if (first < made && (made - first > most || words > most_words)) {
+    old = by_age[first++ % MOST_PLANS];
+    words -= old->key_count;
+    tg_plan **at = &table[old->hash % BUCKETS];
+    while (*at != old) at = &(*at)->next;
+    *at = old->next;
+  }
+  pthread_mutex_unlock(&lock);
+  return old;
 }
 
 static void keep_plan(tg_plan *plan, key *k, uint64_t hash) {
@@ -100,14 +109,17 @@ static void keep_plan(tg_plan *plan, key *k, uint64_t hash) {
   plan->key_count = k->count;
   plan->hash = hash;
   plan->refs = 2; /* the cache and the run about to start */
+  for (tg_plan *old; (old = take_oldest(MOST_PLANS / 2, MOST_WORDS));) put_plan(old);
   pthread_mutex_lock(&lock);
-  tg_plan **oldest = &by_age[made++ % MOST_PLANS], *old = *oldest;
-  if (old) unlink_plan(old);
-  *oldest = plan;
-  plan->next = table[hash % BUCKETS];
-  table[hash % BUCKETS] = plan;
+  bool room = made - first < MOST_PLANS;
+  if (room) {
+    by_age[made++ % MOST_PLANS] = plan;
+    words += plan->key_count;
+    plan->next = table[hash % BUCKETS];
+    table[hash % BUCKETS] = plan;
+  }
+  plan->refs -= !room;
   pthread_mutex_unlock(&lock);
-  if (old) put_plan(old);
 }
 
 /* ---- the arena: the last one is kept for the next run that it fits */
@@ -252,14 +264,7 @@ int tg_runtime_realize(tg_node *const *nodes, int64_t count) {
 }
 
 void tg_runtime_shutdown(void) {
-  for (int i = 0; i < MOST_PLANS; i++) {
-    pthread_mutex_lock(&lock);
-    tg_plan *plan = by_age[i];
-    by_age[i] = NULL;
-    if (plan) unlink_plan(plan);
-    pthread_mutex_unlock(&lock);
-    if (plan) put_plan(plan);
-  }
+  for (tg_plan *old; (old = take_oldest(0, 0));) put_plan(old);
   tg_buffer_release(atomic_exchange(&spare, NULL));
   tg_threads_stop();
 }
