@@ -14,7 +14,8 @@
 # Beyond that: every name tg_... in the documents exists in the code, every path
 # in backticks and every link leads somewhere, and docs/env.md lists the
 # environment variables that the code reads, no more and no less.
-# BUILD and CC as in the Makefile.
+# --update writes what was printed into ```text blocks that differ: read the
+# change before it is kept. BUILD and CC as in the Makefile.
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 build=${BUILD:-build}
 cc=${CC:-cc}
@@ -38,6 +39,7 @@ for entry in "$root"/*; do
   case ${entry##*/} in build) ;; *) ln -s "$entry" "$tmp/root/" ;; esac
 done
 ln -s "$build" "$tmp/root/build"
+ln -s "$root/.ci" "$tmp/root/.ci"
 cd "$tmp/root" || exit 1
 documents="README.md DEVELOPERS.md $(cd "$root" && ls docs/*.md)"
 unset TG_DEVICE TG_THREADS TG_GRAPH DEBUG
@@ -122,7 +124,7 @@ known() { # BLOCK
       '') ;;
       make)
         # shellcheck disable=SC2086
-        timeout 20 make -n BUILD=build $rest >/dev/null 2>&1 || { echo "make $rest"; exit 1; } ;;
+        eval "timeout 20 make -n BUILD=build $rest" >/dev/null 2>&1 || { echo "make $rest"; exit 1; } ;;
       build/*) [ -x "$word" ] || { echo "$word"; exit 1; } ;;
       *) command -v "$word" >/dev/null 2>&1 || [ -x "$word" ] ||
         case $word in clang | valgrind | dot | git | apt-get | gcc) ;; *) echo "$word"; exit 1 ;; esac ;;
@@ -154,13 +156,31 @@ while read -r n document line language info; do
     text)
       if matches "$block" "$tmp/out" >"$tmp/log" 2>&1; then ok
       else
-        cat "$tmp/out" >>"$tmp/log"
+        sed 's/[ ]*$//' "$tmp/out" | tee "$tmp/blocks/$n.new" >>"$tmp/log"
         bad "$where is not what the block before it prints" "$tmp/log" 80
       fi ;;
     -) ;;
     *) bad "$where: a block in the language $language" ;;
   esac
 done <"$tmp/list"
+
+if [ "${1:-}" = --update ]; then
+  for document in $documents; do
+    awk -v dir="$tmp/blocks" -v document="$document" -v list="$tmp/list" '
+      BEGIN { while ((getline line < list) > 0) { split(line, f, " "); if (f[2] == document) at[f[3]] = f[1] } }
+      skipping && /^```/ { skipping = 0 }
+      skipping { next }
+      { print }
+      FNR in at {
+        new = dir "/" at[FNR] ".new"
+        if ((getline line < new) > 0) {
+          skipping = 1
+          do print line; while ((getline line < new) > 0)
+        }
+      }' "$document" >"$tmp/updated"
+    cmp -s "$tmp/updated" "$document" || cat "$tmp/updated" >"$root/$document"
+  done
+fi
 
 # ---- names: each tg_... in the documents stands in the code
 # shellcheck disable=SC2086
