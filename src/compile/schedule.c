@@ -160,7 +160,16 @@ static int32_t weight(tg_op op) {
  * nothing to repeat and may only make it larger. */
 static void store_below(tg_graph *g, int32_t i) {
   tg_entry *e = &g->entry[i];
-  while (is_move(e) && !e->stored) e = &g->entry[e->src[0]];
+  int32_t moves = 0;
+  for (; is_move(e) && !e->stored; e = &g->entry[e->src[0]]) moves++;
+  /* That movement now starts from memory: what it said of its operand is void. */
+  for (tg_entry *m = &g->entry[i]; moves > 0; m = &g->entry[m->src[0]]) {
+    m->reduce = -1;
+    m->sum_chain = m->epilogue = false;
+    m->ops = m->depth = moves--;
+    m->cost = 0;
+    m->loads = 1;
+  }
   if (e->node->op != TG_OP_BUFFER && e->node->op != TG_OP_CONST) e->stored = true;
 }
 
