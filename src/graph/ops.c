@@ -40,6 +40,14 @@ static int64_t to_uint(double f) {
   return to_int(f);
 }
 
+/* Narrow integers go by way of int32, as x86 does it. */
+static int64_t to_narrow(tg_dtype dtype, double f) {
+  if (dtype == TG_UINT64) return to_uint(f);
+  int64_t i = to_int(f);
+  bool narrow = dtype == TG_INT32 || tg_dtype_size(dtype) < 4;
+  return narrow && (i < INT32_MIN || i > INT32_MAX) ? INT32_MIN : i;
+}
+
 static double round_to(tg_dtype dtype, double f) {
   switch (dtype) {
     case TG_FLOAT16: return (double)tg_half_to_float(tg_float_to_half((float)f));
@@ -56,7 +64,7 @@ tg_value tg_value_of(tg_dtype dtype, double f) {
   tg_value v = {0};
   if (tg_dtype_is_float(dtype)) v.f = round_to(dtype, f);
   else if (dtype == TG_BOOL) v.i = f != 0 || isnan(f);
-  else v.i = wrap(dtype, dtype == TG_UINT64 ? to_uint(f) : to_int(f));
+  else v.i = wrap(dtype, to_narrow(dtype, f));
   return v;
 }
 
@@ -64,7 +72,9 @@ tg_value tg_value_cast(tg_value value, tg_dtype from, tg_dtype to) {
   if (tg_dtype_is_float(from)) return tg_value_of(to, value.f);
   tg_value v = {0};
   if (tg_dtype_is_float(to)) {
-    v.f = round_to(to, from == TG_UINT64 ? (double)(uint64_t)value.i : (double)value.i);
+    bool big = from == TG_UINT64, wide = to == TG_FLOAT64; /* one rounding, not two */
+    if (wide) v.f = big ? (double)(uint64_t)value.i : (double)value.i;
+    else v.f = round_to(to, (double)(big ? (float)(uint64_t)value.i : (float)value.i));
   } else {
     v.i = wrap(to, value.i);
   }
