@@ -31,6 +31,8 @@ static void put_element(text_cursor *text, tg_dtype dtype, const void *data, int
     put_text(text, "%s", tg_read_int(dtype, data, i) ? "true" : "false");
   else if (dtype == TG_UINT64)
     put_text(text, "%llu", (unsigned long long)tg_read_int(dtype, data, i));
+  else if (tg_dtype_is_float(dtype) && isnan(tg_read_float(dtype, data, i)))
+    put_text(text, "nan"); /* some C libraries write a sign, too */
   else if (tg_dtype_is_float(dtype))
     put_text(text, "%.*g", dtype == TG_FLOAT64 ? 8 : 5, tg_read_float(dtype, data, i));
   else
