@@ -196,7 +196,7 @@ static void compare(const oracle_case *c, const result *got, const double *const
                     tg_dtype dtype) {
   bool exact = !strchr(c->flags, 'g');
   for (int k = 0; k < got->n; k++) {
-    double scale = largest(want[k], got->count[k]), tol = tolerance[dtype][k > 0];
+    double scale = fmax(largest(want[k], got->count[k]), 0.05), tol = tolerance[dtype][k > 0];
     int64_t wrong = 0, first = -1;
     for (int64_t i = 0; i < got->count[k]; i++)
       if (!alike(got->value[k][i], want[k][i], scale, tol, exact, dtype) && !wrong++) first = i;
