@@ -83,6 +83,7 @@ typedef struct plan {
   const char *call;
   tg_tensor *x;
   int count, axis;              /* parts so far; the next axis of x */
+  int rest;                     /* the part where TG_REST stood; -1: nowhere */
   part parts[3 * TG_MAX_DIMS];
 } plan;
 
@@ -234,7 +235,7 @@ static int parse(plan *p, int count, const tg_index_item *items) {
       case TG_ITEM_AT: failed = add_at(p, items[i].start); break;
       case TG_ITEM_RANGE: failed = add_range(p, &items[i]); break;
       case TG_ITEM_NEW_AXIS: add_part(p, PART_NEW, -1); break;
-      case TG_ITEM_REST: add_whole_axes(p, rest); break;
+      case TG_ITEM_REST: p->rest = p->count, add_whole_axes(p, rest); break;
       case TG_ITEM_BY: failed = add_by(p, items[i].by); break;
     }
   if (!failed) add_whole_axes(p, tg_rank(p->x) - p->axis);
@@ -333,6 +334,7 @@ static int collect(const plan *p, lookup *l) {
   for (int i = 0; i < p->count; i++) {
     const part *it = &p->parts[i];
     bool advanced = it->kind == PART_BY || it->kind == PART_AT;
+    if (i == p->rest) inside_run = false; /* it separates even if it names no axis */
     if (advanced && !inside_run && runs++ == 0) l->place = axis;
     inside_run = advanced;
     if (it->kind == PART_BY) {
@@ -390,7 +392,7 @@ static tg_tensor *put_in_place(const lookup *l, tg_tensor *x) {
 }
 
 static tg_tensor *indexed(const char *call, tg_tensor *x, int count, const tg_index_item *items) {
-  plan p = {.call = call, .x = x};
+  plan p = {.call = call, .x = x, .rest = -1};
   lookup l = {0};
   if (parse(&p, count, items) || collect(&p, &l)) return NULL;
   x = basic(&p);
