@@ -434,3 +434,83 @@ TEST(io_progress_is_silent) {
   tg_progress_step(NULL, "%d", 1);
   tg_progress_end(NULL);
 }
+
+/* ----------------------------------------------------- memory runs out -- */
+
+static long calls, fail_at; /* 0: never */
+static bool failed;
+
+static void *failing_alloc(size_t size, void *user) {
+  (void)user;
+  if (++calls != fail_at) return malloc(size);
+  failed = true;
+  return NULL;
+}
+
+static void failing_release(void *memory, size_t size, void *user) {
+  (void)size;
+  (void)user;
+  free(memory);
+}
+
+/* Everything in one go; false when something failed. */
+static bool read_and_write(void) {
+  bool done = false;
+  TG_SCOPE {
+    in_folder("m.idx");
+    tg_tensor *idx = tg_load_idx(path);
+    in_folder("m.gz");
+    tg_tensor *gz = access(path, F_OK) == 0 ? tg_load_idx(path) : idx;
+    in_folder("m.npy");
+    tg_tensor *a = named("a", tg_cast(idx, TG_FLOAT32)), *b = named("b", tg_zeros(TG_SHAPE(3)));
+    if (!idx || !gz || tg_save_npy(path, a) != 0 || !tg_load_npy(path)) return false;
+    in_folder("m.npz");
+    if (tg_save_npz(path, TG_LIST(a, b)) != 0) return false;
+    tg_tensor *c = named("a", tg_zeros(TG_SHAPE(3))), *d = named("b", tg_ones(TG_SHAPE(3)));
+    if (!c || !d) return false;
+    bool loaded = tg_load_npz(path, TG_LIST(c, d)) == 0;
+    long failing = fail_at;
+    fail_at = 0; /* looking needs memory too */
+    NEAR(tg_item(tg_sum(c)), loaded ? 24 : 0);
+    NEAR(tg_item(tg_sum(d)), loaded ? 0 : 3);
+    fail_at = failing;
+    done = loaded;
+  }
+  return done;
+}
+
+static void write_memory_files(void) {
+  static const uint8_t idx[] = {0, 0, 0x08, 1, 0, 0, 0, 3, 7, 8, 9};
+  uint8_t packed[100];
+  size_t size = gzip_of(idx, 11, packed);
+  write_file("m.idx", idx, 11);
+  write_file("m.gz", packed, size);
+  tg_tensor *t = tg_load_idx(path);
+  if (!t) remove(path); /* no zlib */
+}
+
+TEST(io_memory) {
+  write_memory_files();
+  tg_shutdown(); /* closes the harness's scope as well */
+  const tg_allocator failing = {failing_alloc, failing_release, NULL};
+  CHECK_OK(tg_set_allocator(&failing) == 0);
+  bool done = false;
+  for (long n = 1; !done && n < 10000; n++) {
+    tg_clear_error();
+    calls = 0;
+    failed = false;
+    fail_at = n;
+    done = read_and_write();
+    fail_at = 0;
+    const char *error = tg_error();
+    CHECK(done ? !failed : error && strstr(error, "out of memory"));
+    if (done == failed) printf("  at %ld: %s\n", n, error ? error : "no message");
+    tg_shutdown();
+    tg_counters now = tg_get_counters();
+    CHECK_INT(now.bytes, 0);
+    CHECK_INT(now.tensors + now.nodes + now.buffers, 0);
+  }
+  CHECK(done);
+  CHECK(!litter());
+  CHECK_OK(tg_set_allocator(NULL) == 0);
+}
