@@ -103,13 +103,7 @@ static uint64_t hash_ins(const tg_ins *in) {
   return tg_hash(TG_HASH_SEED, key, sizeof key);
 }
 
-static bool same_ins(const tg_ins *a, const tg_ins *b) {
-  return a->op == b->op && a->dtype == b->dtype && a->src[0] == b->src[0] &&
-         a->src[1] == b->src[1] && a->src[2] == b->src[2] && a->slot == b->slot &&
-         a->value.i == b->value.i && a->fold == b->fold && a->folded == b->folded;
-}
-
-static bool grow_table(tg_builder *b) {
+static bool grow_ins_table(tg_builder *b) {
   int64_t size = b->table_size * 2;
   int32_t *table = tg_alloc_zero((size_t)size * sizeof *table);
   if (!table) return false;
@@ -145,14 +139,12 @@ static void bound_mul(tg_ins *in, const tg_ins *x, const tg_ins *y) {
   }
 }
 
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
-
 /* DIV and MOD by a positive constant. */
 static void bound_div(tg_ins *in, const tg_ins *x, const tg_ins *y) {
   if (!known(x) || y->op != TG_OP_CONST || y->value.i <= 0) return;
   if (in->op == TG_OP_DIV) {
-    in->low = floor_div(x->low, y->value.i);
-    in->high = floor_div(x->high, y->value.i);
+    in->low = tg_floor_div(x->low, y->value.i);
+    in->high = tg_floor_div(x->high, y->value.i);
   } else {
     in->low = 0;
     in->high = y->value.i - 1;
@@ -193,12 +185,12 @@ static uint64_t depends_on(const tg_builder *b, const tg_ins *in) {
 int32_t tg_ir_raw(tg_builder *b, tg_ins in) {
   if (b->failed) return 0;
   tg_kernel *k = b->kernel;
-  if (2 * (k->count + 1) > b->table_size && !grow_table(b)) b->failed = true;
+  if (2 * (k->count + 1) > b->table_size && !grow_ins_table(b)) b->failed = true;
   if (!tg_reserve((void **)&k->ins, &k->ins_room, k->count, sizeof *k->ins)) b->failed = true;
   if (b->failed) return 0;
   uint64_t h = hash_ins(&in), mask = (uint64_t)(b->table_size - 1);
   for (; b->table[h & mask]; h++)
-    if (same_ins(&k->ins[b->table[h & mask] - 1], &in)) return b->table[h & mask] - 1;
+    if (tg_ins_equal(&k->ins[b->table[h & mask] - 1], &in)) return b->table[h & mask] - 1;
   in.ranges = depends_on(b, &in);
   bound(b, &in);
   k->ins[k->count] = in;

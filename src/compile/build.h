@@ -46,6 +46,10 @@ static inline bool tg_ins_is_int(const tg_builder *b, int32_t i, int64_t value) 
   const tg_ins *in = tg_ins_at(b, i);
   return in->op == TG_OP_CONST && !tg_dtype_is_float(in->dtype) && in->value.i == value;
 }
+/* floor(a / b) for b > 0. */
+static inline int64_t tg_floor_div(int64_t a, int64_t b) {
+  return a / b - (a % b != 0 && a < 0);
+}
 /* For simplify.c: the instruction as it is, hash-consed, bounds filled in. */
 int32_t tg_ir_raw(tg_builder *b, tg_ins in);
 

@@ -12,7 +12,7 @@
 
 /* ---- hash and equality */
 
-static bool same_ins(const tg_ins *a, const tg_ins *b) {
+bool tg_ins_equal(const tg_ins *a, const tg_ins *b) {
   return a->op == b->op && a->dtype == b->dtype && a->slot == b->slot && a->fold == b->fold &&
          a->folded == b->folded && a->value.i == b->value.i &&
          memcmp(a->src, b->src, sizeof a->src) == 0;
@@ -45,7 +45,7 @@ bool tg_kernel_equal(const tg_kernel *a, const tg_kernel *b) {
   for (int i = 0; i < a->nslots; i++)
     if (a->slot[i].dtype != b->slot[i].dtype || a->slot[i].numel != b->slot[i].numel) return false;
   for (int32_t i = 0; i < a->count; i++)
-    if (!same_ins(&a->ins[i], &b->ins[i])) return false;
+    if (!tg_ins_equal(&a->ins[i], &b->ins[i])) return false;
   return true;
 }
 

@@ -74,6 +74,7 @@ void tg_kernel_free(tg_kernel *kernel);
  * instructions, not the name. */
 uint64_t tg_kernel_hash(const tg_kernel *kernel);
 bool tg_kernel_equal(const tg_kernel *a, const tg_kernel *b);
+bool tg_ins_equal(const tg_ins *a, const tg_ins *b);
 /* Writes the kernel as text, for DEBUG=3. Returns a tg_alloc'd string. */
 char *tg_kernel_text(const tg_kernel *kernel);
 /* 0, or -1 and a message that names the instruction and the broken rule. */

@@ -31,9 +31,7 @@ static int32_t plain(tg_builder *b, tg_op op, int32_t x, int32_t y) {
   return tg_ir_raw(b, in);
 }
 
-static int64_t floor_div(int64_t a, int64_t c) { return a / c - (a % c != 0 && (a < 0) != (c < 0)); }
-
-static bool known(const tg_builder *b, int32_t x) {
+static bool has_bounds(const tg_builder *b, int32_t x) {
   return tg_ins_at(b, x)->low != INT64_MIN && tg_ins_at(b, x)->high != INT64_MAX;
 }
 
@@ -64,7 +62,7 @@ static bool add_term(sum *s, int32_t term, int64_t factor) {
 }
 
 /* Adds factor * x to the sum. A sum is left-leaning: ADD(rest, last term). */
-static bool collect(const tg_builder *b, int32_t x, int64_t factor, sum *s) {
+static bool collect_terms(const tg_builder *b, int32_t x, int64_t factor, sum *s) {
   for (;;) {
     const tg_ins *in = tg_ins_at(b, x);
     if (in->op == TG_OP_CONST) {
@@ -74,7 +72,7 @@ static bool collect(const tg_builder *b, int32_t x, int64_t factor, sum *s) {
     if (in->op == TG_OP_MUL && tg_ins_at(b, in->src[1])->op == TG_OP_CONST)
       return add_term(s, in->src[0], wrap_mul(factor, tg_ins_at(b, in->src[1])->value.i));
     if (in->op != TG_OP_ADD) return add_term(s, x, factor);
-    if (!collect(b, in->src[1], factor, s)) return false;
+    if (!collect_terms(b, in->src[1], factor, s)) return false;
     x = in->src[0];
   }
 }
@@ -93,7 +91,7 @@ static void rejoin(const tg_builder *b, sum *s) {
       int64_t factors[] = {s->factor[i], s->factor[j]};
       add_term(s, terms[0], -factors[0]);
       add_term(s, terms[1], -factors[1]);
-      if (collect(b, x, factor, s)) i = -1; /* start again: more may join now */
+      if (collect_terms(b, x, factor, s)) i = -1; /* start again: more may join now */
       break;
     }
   }
@@ -114,7 +112,7 @@ static int32_t emit(tg_builder *b, sum *s) {
 int32_t tg_ix_add(tg_builder *b, int32_t x, int32_t y) {
   if (b->failed) return 0;
   sum s = {0};
-  if (collect(b, x, 1, &s) && collect(b, y, 1, &s)) return emit(b, &s);
+  if (collect_terms(b, x, 1, &s) && collect_terms(b, y, 1, &s)) return emit(b, &s);
   return plain(b, TG_OP_ADD, x, y);
 }
 
@@ -122,7 +120,7 @@ int32_t tg_ix_mul(tg_builder *b, int32_t x, int64_t factor) {
   if (b->failed) return 0;
   sum s = {0};
   if (factor == 0) return tg_ir_int(b, 0);
-  if (collect(b, x, factor, &s)) return emit(b, &s);
+  if (collect_terms(b, x, factor, &s)) return emit(b, &s);
   return plain(b, TG_OP_MUL, x, tg_ir_int(b, factor));
 }
 
@@ -133,7 +131,7 @@ static bool bounds_of(const tg_builder *b, const sum *s, int64_t *low, int64_t *
   for (int i = 0; i < s->count; i++) {
     const tg_ins *t = tg_ins_at(b, s->term[i]);
     int64_t first, last;
-    if (!known(b, s->term[i]) || __builtin_mul_overflow(t->low, s->factor[i], &first) ||
+    if (!has_bounds(b, s->term[i]) || __builtin_mul_overflow(t->low, s->factor[i], &first) ||
         __builtin_mul_overflow(t->high, s->factor[i], &last))
       return false;
     int64_t least = first < last ? first : last, most = first < last ? last : first;
@@ -147,7 +145,7 @@ static bool bounds_of(const tg_builder *b, const sum *s, int64_t *low, int64_t *
 static void split(const sum *s, int64_t divisor, sum *whole, sum *rest) {
   memset(whole, 0, sizeof *whole);
   memset(rest, 0, sizeof *rest);
-  whole->constant = floor_div(s->constant, divisor);
+  whole->constant = tg_floor_div(s->constant, divisor);
   rest->constant = s->constant - whole->constant * divisor;
   for (int i = 0; i < s->count; i++) {
     if (s->factor[i] % divisor == 0) add_term(whole, s->term[i], s->factor[i] / divisor);
@@ -175,10 +173,12 @@ int32_t tg_ix_div(tg_builder *b, int32_t x, int64_t divisor) {
   if (divisor == 1) return x;
   sum s = {0}, whole, rest, big, small;
   int64_t low, high, g;
-  if (!known(b, x) || !collect(b, x, 1, &s)) return plain(b, TG_OP_DIV, x, tg_ir_int(b, divisor));
+  if (!has_bounds(b, x) || !collect_terms(b, x, 1, &s))
+    return plain(b, TG_OP_DIV, x, tg_ir_int(b, divisor));
   split(&s, divisor, &whole, &rest);
-  if (bounds_of(b, &rest, &low, &high) && floor_div(low, divisor) == floor_div(high, divisor)) {
-    whole.constant += floor_div(low, divisor);
+  if (bounds_of(b, &rest, &low, &high) &&
+      tg_floor_div(low, divisor) == tg_floor_div(high, divisor)) {
+    whole.constant += tg_floor_div(low, divisor);
     return emit(b, &whole);
   }
   int32_t fraction;
@@ -200,10 +200,12 @@ int32_t tg_ix_mod(tg_builder *b, int32_t x, int64_t divisor) {
   if (divisor == 1) return tg_ir_int(b, 0);
   sum s = {0}, whole, rest, big, small;
   int64_t low, high, g;
-  if (!known(b, x) || !collect(b, x, 1, &s)) return plain(b, TG_OP_MOD, x, tg_ir_int(b, divisor));
+  if (!has_bounds(b, x) || !collect_terms(b, x, 1, &s))
+    return plain(b, TG_OP_MOD, x, tg_ir_int(b, divisor));
   split(&s, divisor, &whole, &rest);
-  if (bounds_of(b, &rest, &low, &high) && floor_div(low, divisor) == floor_div(high, divisor)) {
-    rest.constant -= floor_div(low, divisor) * divisor;
+  if (bounds_of(b, &rest, &low, &high) &&
+      tg_floor_div(low, divisor) == tg_floor_div(high, divisor)) {
+    rest.constant -= tg_floor_div(low, divisor) * divisor;
     return emit(b, &rest);
   }
   if (coarsen(b, &rest, divisor, &g, &big, &small)) {
@@ -223,7 +225,7 @@ int32_t tg_ix_less(tg_builder *b, int32_t x, int32_t y) {
   if (b->failed) return 0;
   sum s = {0};
   int64_t low, high;
-  if (collect(b, x, 1, &s) && collect(b, y, -1, &s) && bounds_of(b, &s, &low, &high)) {
+  if (collect_terms(b, x, 1, &s) && collect_terms(b, y, -1, &s) && bounds_of(b, &s, &low, &high)) {
     if (high < 0) return tg_ir_bool(b, true);
     if (low >= 0) return tg_ir_bool(b, false);
   }

@@ -11,7 +11,7 @@
 
 #include "runtime/plan.h"
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t draw_lock = PTHREAD_MUTEX_INITIALIZER;
 static int64_t largest;
 
 static const char *color(const tg_entry *e) {
@@ -84,7 +84,7 @@ static bool run_dot(const char *dot, const char *svg) {
   return n > 0 && n < (int)sizeof command && system(command) == 0;
 }
 
-static void draw(const char *path, const tg_graph *g) {
+static void draw_graph(const char *path, const tg_graph *g) {
   char dot[1024];
   size_t n = strlen(path);
   bool svg = n > 4 && strcmp(path + n - 4, ".svg") == 0;
@@ -102,10 +102,10 @@ void tg_draw(const tg_graph *g, const tg_plan *plan) {
   (void)plan;
   const char *path = getenv("TG_GRAPH");
   if (!path || !*path) return;
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&draw_lock);
   if (g->count > largest) {
     largest = g->count;
-    draw(path, g);
+    draw_graph(path, g);
   }
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&draw_lock);
 }

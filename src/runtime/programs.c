@@ -9,12 +9,12 @@
 
 #include "runtime/plan.h"
 
-enum { BUCKETS = 1024 };
-static tg_program *table[BUCKETS];
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+enum { PROGRAM_BUCKETS = 1024 };
+static tg_program *programs[PROGRAM_BUCKETS];
+static pthread_mutex_t programs_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static tg_program *find(const tg_kernel *kernel, const tg_backend *backend, uint64_t hash) {
-  for (tg_program *p = table[hash % BUCKETS]; p; p = p->next)
+static tg_program *find_program(const tg_kernel *kernel, const tg_backend *backend, uint64_t hash) {
+  for (tg_program *p = programs[hash % PROGRAM_BUCKETS]; p; p = p->next)
     if (p->hash == hash && p->backend == backend && tg_kernel_equal(p->kernel, kernel)) return p;
   return NULL;
 }
@@ -30,8 +30,8 @@ static tg_program *compile(tg_kernel *kernel, const tg_backend *backend, uint64_
   p->kernel = kernel;
   p->backend = backend;
   p->hash = hash;
-  p->next = table[hash % BUCKETS];
-  table[hash % BUCKETS] = p;
+  p->next = programs[hash % PROGRAM_BUCKETS];
+  programs[hash % PROGRAM_BUCKETS] = p;
   atomic_fetch_add(&tg_count.kernels_compiled, 1);
   return p;
 }
@@ -39,26 +39,26 @@ static tg_program *compile(tg_kernel *kernel, const tg_backend *backend, uint64_
 tg_program *tg_program_get(tg_kernel *kernel, int device) {
   const tg_backend *backend = tg_backends[device];
   uint64_t hash = tg_kernel_hash(kernel);
-  pthread_mutex_lock(&lock);
-  tg_program *p = find(kernel, backend, hash);
+  pthread_mutex_lock(&programs_lock);
+  tg_program *p = find_program(kernel, backend, hash);
   bool known = p != NULL;
   if (!p) p = compile(kernel, backend, hash);
   if (p) p->refs++;
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&programs_lock);
   if (known || !p) tg_kernel_free(kernel);
   return p;
 }
 
 void tg_program_put(tg_program *p) {
   if (!p) return;
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&programs_lock);
   bool last = --p->refs == 0;
   if (last) {
-    tg_program **at = &table[p->hash % BUCKETS];
+    tg_program **at = &programs[p->hash % PROGRAM_BUCKETS];
     while (*at != p) at = &(*at)->next;
     *at = p->next;
   }
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&programs_lock);
   if (!last) return;
   p->backend->release(p->code);
   tg_kernel_free(p->kernel);

@@ -26,7 +26,7 @@ typedef struct key {
   int64_t count, room;
 } key;
 
-static bool put(key *k, int64_t word) {
+static bool put_word(key *k, int64_t word) {
   if (k->count == k->room &&
       !tg_reserve((void **)&k->word, &k->room, k->count, sizeof *k->word))
     return false;
@@ -39,10 +39,10 @@ static bool put_entry(key *k, const tg_entry *e) {
   int64_t head = (int64_t)n->op | (int64_t)n->dtype << 8 | (int64_t)n->device << 16 |
                  (int64_t)n->ndim << 24 | (int64_t)n->nargs << 32 | (int64_t)e->target << 48 |
                  (int64_t)e->external << 49;
-  bool done = put(k, head);
-  for (int i = 0; done && i < 3 && e->src[i] >= 0; i++) done = put(k, e->src[i]);
-  for (int i = 0; done && i < n->ndim + n->nargs; i++) done = put(k, n->data[i]);
-  return done && (n->op != TG_OP_CONST || put(k, n->value.i));
+  bool done = put_word(k, head);
+  for (int i = 0; done && i < 3 && e->src[i] >= 0; i++) done = put_word(k, e->src[i]);
+  for (int i = 0; done && i < n->ndim + n->nargs; i++) done = put_word(k, n->data[i]);
+  return done && (n->op != TG_OP_CONST || put_word(k, n->value.i));
 }
 
 static uint64_t hash_words(const int64_t *word, int64_t count) {
@@ -64,43 +64,43 @@ static bool key_of(const tg_graph *g, key *k) {
 
 /* ---- the cache of plans: the oldest go when there are many or they are large */
 
-enum { BUCKETS = 256, MOST_PLANS = 256, MOST_WORDS = 4 << 20 };
-static tg_plan *table[BUCKETS];
+enum { PLAN_BUCKETS = 256, MOST_PLANS = 256, MOST_WORDS = 4 << 20 };
+static tg_plan *plans[PLAN_BUCKETS];
 static tg_plan *by_age[MOST_PLANS]; /* number n, first <= n < made, at n % MOST_PLANS */
 static int64_t first, made, words;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t plans_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void put_plan(tg_plan *plan) {
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&plans_lock);
   bool last = --plan->refs == 0;
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&plans_lock);
   if (last) tg_plan_free(plan);
 }
 
 static tg_plan *find_plan(const key *k, uint64_t hash) {
-  pthread_mutex_lock(&lock);
-  tg_plan *p = table[hash % BUCKETS];
+  pthread_mutex_lock(&plans_lock);
+  tg_plan *p = plans[hash % PLAN_BUCKETS];
   while (p && (p->hash != hash || p->key_count != k->count ||
                memcmp(p->key, k->word, (size_t)k->count * sizeof *k->word)))
     p = p->next;
   if (p) p->refs++;
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&plans_lock);
   return p;
 }
 
 /* Takes the oldest plan out of the cache if there are more than `most` plans or
  * more than `most_words` words; the caller drops the cache's reference. */
 static tg_plan *take_oldest(int64_t most, int64_t most_words) {
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&plans_lock);
   tg_plan *old = NULL;
   if (first < made && (made - first > most || words > most_words)) {
     old = by_age[first++ % MOST_PLANS];
     words -= old->key_count;
-    tg_plan **at = &table[old->hash % BUCKETS];
+    tg_plan **at = &plans[old->hash % PLAN_BUCKETS];
     while (*at != old) at = &(*at)->next;
     *at = old->next;
   }
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&plans_lock);
   return old;
 }
 
@@ -110,16 +110,16 @@ static void keep_plan(tg_plan *plan, key *k, uint64_t hash) {
   plan->hash = hash;
   plan->refs = 2; /* the cache and the run about to start */
   for (tg_plan *old; (old = take_oldest(MOST_PLANS / 2, MOST_WORDS));) put_plan(old);
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&plans_lock);
   bool room = made - first < MOST_PLANS;
   if (room) {
     by_age[made++ % MOST_PLANS] = plan;
     words += plan->key_count;
-    plan->next = table[hash % BUCKETS];
-    table[hash % BUCKETS] = plan;
+    plan->next = plans[hash % PLAN_BUCKETS];
+    plans[hash % PLAN_BUCKETS] = plan;
   }
   plan->refs -= !room;
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&plans_lock);
 }
 
 /* ---- the arena: the last one is kept for the next run that it fits */

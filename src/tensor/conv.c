@@ -281,7 +281,7 @@ static bool folded_sizes(const conv *c, const tg_tensor *x, int64_t *out) {
 }
 
 /* x [N, G*I, Y...] times weight [G*I, O, K...], over I: [N, G*O, Y..., K...]. */
-static tg_tensor *spread(const conv *c, tg_tensor *x, tg_tensor *w) {
+static tg_tensor *spread_over(const conv *c, tg_tensor *x, tg_tensor *w) {
   int n = c->axes;
   tg_shape left = TG_SHAPE(c->batch, c->groups, c->in, 1), right = TG_SHAPE(1, c->groups, c->in);
   tg_shape out = TG_SHAPE(c->batch, c->groups * c->out);
@@ -296,7 +296,7 @@ static tg_tensor *spread(const conv *c, tg_tensor *x, tg_tensor *w) {
 static tg_tensor *transposed(const conv *c, tg_tensor *x, tg_tensor *w, const int64_t *sizes) {
   tg_ints pads = {.ndim = c->pads.ndim};
   for (int i = 0; i < pads.ndim; i++) pads.dim[i] = -c->pads.dim[i];
-  tg_tensor *out = spread(c, x, w);
+  tg_tensor *out = spread_over(c, x, w);
   for (int i = c->axes - 1; out && i >= 0; i--) {
     const int64_t args[] = {2 + i, sizes[i], c->stride[i], c->dilation[i]};
     out = tg_call1_with(&fold_row, out, 4, args);

@@ -14,23 +14,12 @@
 
 #define PICK_ROW 64
 
-/* The 16-bit floats compute losses and normalise in float32. */
-static tg_tensor *widened(tg_tensor *x) {
-  x = tg_as_float(x);
-  bool narrow = x && (x->node->dtype == TG_FLOAT16 || x->node->dtype == TG_BFLOAT16);
-  return narrow ? tg_cast(x, TG_FLOAT32) : x;
-}
-
-static tg_dtype float_dtype(const tg_tensor *x) {
-  return tg_dtype_is_float(x->node->dtype) ? x->node->dtype : tg_default_dtype();
-}
-
 /* ---- normalisation */
 
 static tg_tensor *layernorm(tg_tensor *x, const tg_layernorm_opts *o, tg_ints axis) {
-  tg_dtype dtype = float_dtype(x);
+  tg_dtype dtype = tg_float_dtype(x);
   tg_axis_opts over = {.axis = axis, .keepdim = true};
-  tg_tensor *wide = widened(x);
+  tg_tensor *wide = tg_widened(x);
   tg_tensor *away = tg_sub(wide, (tg_mean)(wide, &over));
   tg_tensor *var = (tg_mean)(tg_square(away), &over);
   return tg_cast(tg_mul(away, tg_rsqrt(tg_add(var, tg_opt(o->eps, 1e-5)))), dtype);
@@ -76,7 +65,7 @@ tg_tensor *tg_batchnorm(tg_tensor *x, tg_tensor *weight, tg_tensor *bias, tg_ten
 /* ---- dropout */
 
 /* The mask is put into memory: forward and backward read it, neither draws. */
-static tg_tensor *dropped(tg_tensor *x, double p) {
+static tg_tensor *drop_out(tg_tensor *x, double p) {
   tg_create_opts where = {.dtype = TG_FLOAT32, .device = tg_device(x)};
   tg_tensor *kept = tg_contiguous(tg_ge((tg_rand)(tg_shape_of(x), &where), p));
   tg_tensor *out = tg_where(kept, x, tg_zeros_like(x));
@@ -88,7 +77,7 @@ tg_tensor *tg_dropout(tg_tensor *x, double p) {
   if (!(p >= 0 && p <= 1))
     return tg_fail("tg_dropout: p = %g is no probability; use a number from 0 to 1", p);
   if (!tg_training() || p == 0) return x;
-  TG_COMPOSE(dropped(tg_as_float(x), p));
+  TG_COMPOSE(drop_out(tg_as_float(x), p));
 }
 
 /* ---- attention */
@@ -116,7 +105,7 @@ static tg_tensor *attention(tg_tensor *q, tg_tensor *k, tg_tensor *v,
   tg_tensor *scaled = tg_mul(q, 1 / sqrt((double)width));
   tg_tensor *scores = tg_dot(scaled, tg_transpose(k, -1, -2));
   tg_dtype dtype = tg_dtype_of(scores);
-  scores = widened(scores);
+  scores = tg_widened(scores);
   bool choice = o->mask && o->mask->node->dtype == TG_BOOL;
   if (choice) scores = tg_where(o->mask, scores, (double)-INFINITY);
   else if (o->mask) scores = tg_add(scores, o->mask);
@@ -169,7 +158,7 @@ static const tg_function_row bce_row = {"BinaryCrossEntropy", bce_forward, bce_b
 /* Both operands as floats of 32 bits or more, of one shape. */
 static int meet_floats(const char *call, tg_tensor **x, tg_tensor **y) {
   if (tg_is_null(call, *x) || tg_is_null(call, *y)) return -1;
-  *x = widened(*x);
+  *x = tg_widened(*x);
   return *x ? tg_meet(call, x, y) : -1;
 }
 
@@ -240,11 +229,11 @@ static tg_tensor *row_losses(tg_tensor *x, tg_tensor *label) {
 }
 
 static tg_tensor *cross_entropy(tg_tensor *logits, tg_tensor *labels, int64_t ignored) {
-  tg_dtype dtype = float_dtype(logits);
+  tg_dtype dtype = tg_float_dtype(logits);
   int64_t rows = labels->node->numel, classes = tg_dims(logits)[tg_rank(logits) - 1];
   tg_tensor *label = tg_reshape(tg_cast(labels, TG_INT64), rows);
   tg_tensor *counts = tg_ne(label, ignored);
-  tg_tensor *wide = tg_reshape(widened(logits), rows, classes);
+  tg_tensor *wide = tg_reshape(tg_widened(logits), rows, classes);
   tg_tensor *losses = wide ? row_losses(wide, tg_where(counts, label, 0)) : NULL;
   tg_tensor *total = (tg_sum)(tg_where(counts, losses, 0), NULL);
   tg_tensor *count = (tg_sum)(counts, NULL);

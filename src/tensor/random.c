@@ -19,7 +19,7 @@
 #include "autograd/functions.h"
 #include "tensor/tensor.h"
 
-static const tg_create_opts no_options;
+static const tg_create_opts no_random_options;
 
 /* ---- the thread's generator */
 
@@ -97,7 +97,7 @@ typedef struct draw {
 
 static bool draw_check(draw *d, const char *call, tg_shape shape, const tg_create_opts *o,
                        tg_dtype otherwise) {
-  *d = (draw){.call = call, .o = o ? o : &no_options, .shape = shape};
+  *d = (draw){.call = call, .o = o ? o : &no_random_options, .shape = shape};
   d->dtype = tg_dtype_or_default(d->o->dtype ? d->o->dtype : otherwise);
   d->count = tg_check_shape(call, shape, d->dtype);
   if (d->count < 0) return false;

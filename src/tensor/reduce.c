@@ -37,14 +37,12 @@ static tg_tensor *reduced(const tg_function_row *row, tg_tensor *x, uint32_t mas
 
 static bool is_narrow(tg_dtype dtype) { return dtype == TG_FLOAT16 || dtype == TG_BFLOAT16; }
 
-/* As a float of at least 32 bits. */
-static tg_tensor *widened(tg_tensor *x) {
+tg_tensor *tg_widened(tg_tensor *x) {
   x = tg_as_float(x);
   return x && is_narrow(x->node->dtype) ? tg_cast(x, TG_FLOAT32) : x;
 }
 
-/* The result's dtype for a float function of x. */
-static tg_dtype float_dtype(const tg_tensor *x) {
+tg_dtype tg_float_dtype(const tg_tensor *x) {
   return tg_dtype_is_float(x->node->dtype) ? x->node->dtype : tg_default_dtype();
 }
 
@@ -63,8 +61,8 @@ tg_tensor *(tg_sum)(tg_tensor *x, const tg_axis_opts *o) {
 }
 
 static tg_tensor *mean_of(tg_tensor *x, uint32_t mask, bool keepdim) {
-  tg_dtype dtype = float_dtype(x);
-  tg_tensor *total = reduced(&tg_fn_sum, widened(x), mask);
+  tg_dtype dtype = tg_float_dtype(x);
+  tg_tensor *total = reduced(&tg_fn_sum, tg_widened(x), mask);
   tg_tensor *mean = tg_div(total, (double)folded(x, mask));
   return dropped(tg_cast(mean, dtype), mask, keepdim);
 }
@@ -83,9 +81,9 @@ static tg_tensor *flat_sqrt(tg_tensor *x) {
 }
 
 static tg_tensor *std_of(tg_tensor *x, uint32_t mask, const tg_axis_opts *o) {
-  tg_dtype dtype = float_dtype(x);
+  tg_dtype dtype = tg_float_dtype(x);
   double n = (double)folded(x, mask), rest = n - tg_opt(o->correction, 1);
-  tg_tensor *wide = widened(x);
+  tg_tensor *wide = tg_widened(x);
   tg_tensor *away = tg_sub(wide, mean_of(wide, mask, true));
   tg_tensor *total = reduced(&tg_fn_sum, tg_square(away), mask);
   tg_tensor *std = flat_sqrt(tg_div(total, rest > 0 ? rest : 0.0));
@@ -155,15 +153,15 @@ static tg_tensor *lowered(tg_tensor *x, uint32_t mask) {
 }
 
 static tg_tensor *softmax_of(tg_tensor *x, uint32_t mask) {
-  tg_dtype dtype = float_dtype(x);
-  tg_tensor *e = tg_exp(lowered(widened(x), mask));
+  tg_dtype dtype = tg_float_dtype(x);
+  tg_tensor *e = tg_exp(lowered(tg_widened(x), mask));
   tg_tensor *total = e ? reduced(&tg_fn_sum, e, mask) : NULL;
   return tg_cast(tg_div(e, total), dtype);
 }
 
 static tg_tensor *log_softmax_of(tg_tensor *x, uint32_t mask) {
-  tg_dtype dtype = float_dtype(x);
-  tg_tensor *low = lowered(widened(x), mask);
+  tg_dtype dtype = tg_float_dtype(x);
+  tg_tensor *low = lowered(tg_widened(x), mask);
   tg_tensor *e = tg_exp(low);
   tg_tensor *total = e ? reduced(&tg_fn_sum, e, mask) : NULL;
   return tg_cast(tg_sub(low, tg_log(total)), dtype);
@@ -278,7 +276,7 @@ static tg_tensor *running_sums(tg_tensor *x) {
 
 static tg_tensor *cumsum_of(tg_tensor *x, int axis, tg_dtype dtype) {
   int last = tg_rank(x) - 1;
-  tg_tensor *moved = tg_transpose(widened(x), axis, last);
+  tg_tensor *moved = tg_transpose(tg_widened(x), axis, last);
   if (!tg_dtype_is_float(dtype)) moved = tg_transpose(tg_cast(x, dtype), axis, last);
   if (!moved) return NULL;
   tg_tensor *sums = running_sums(tg_reshape(moved, -1, tg_dims(moved)[last]));

@@ -123,6 +123,10 @@ tg_dtype tg_dtype_or_default(tg_dtype dtype);
 
 /* `t` as a float tensor: integers and bool become the default dtype. */
 tg_tensor *tg_as_float(tg_tensor *t);
+/* The same, of at least 32 bits: what 16-bit floats are averaged and normalised in. */
+tg_tensor *tg_widened(tg_tensor *t);
+/* The dtype of a float function's result for `t`. */
+tg_dtype tg_float_dtype(const tg_tensor *t);
 /* The dtype in which a and b meet, weak numbers included. */
 tg_dtype tg_common_dtype(const tg_tensor *a, const tg_tensor *b);
 /* `t` in `dtype`; a weak number exactly, as a new constant. */

@@ -52,7 +52,7 @@ static tg_node *log_of(tg_node *x) { return tg_node_unary(TG_OP_LOG, x); }
 static tg_node *sin_of(tg_node *x) { return tg_node_unary(TG_OP_SIN, x); }
 static tg_node *sqrt_of(tg_node *x) { return tg_node_unary(TG_OP_SQRT, x); }
 static tg_node *plus(tg_node *x, double f) { return tg_n_add(x, tg_n_num(x, f)); }
-static tg_node *times(tg_node *x, double f) { return tg_n_mul(x, tg_n_num(x, f)); }
+static tg_node *times_number(tg_node *x, double f) { return tg_n_mul(x, tg_n_num(x, f)); }
 static tg_node *over(double f, tg_node *x) { return tg_n_div(tg_n_num(x, f), x); }
 static tg_node *square_of(tg_node *x) { return tg_n_mul(x, x); }
 static tg_node *below(tg_node *x, double f) { return tg_n_lt(x, tg_n_num(x, f)); }
@@ -105,7 +105,7 @@ static tg_node *abs_slope(tg_node *x, tg_node *y) {
 /* -e / (e + 2) with e = e^(-2x) - 1, which stays finite from -40 on. */
 static tg_node *tanh_value(tg_node *x) {
   tg_node *held = tg_node_binary(TG_OP_MAX, x, tg_n_num(x, -40));
-  tg_node *e = expm1_value(times(held, -2));
+  tg_node *e = expm1_value(times_number(held, -2));
   return tg_n_div(tg_n_sub(tg_n_num(x, 0), e), plus(e, 2));
 }
 static tg_node *tanh_slope(tg_node *x, tg_node *y) {
@@ -115,7 +115,7 @@ static tg_node *tanh_slope(tg_node *x, tg_node *y) {
 
 /* 1 - 2 sin^2(x / 2): halving is exact, adding pi / 2 to a large x is not. */
 static tg_node *cos_value(tg_node *x) {
-  return plus(times(square_of(sin_of(times(x, 0.5))), -2), 1);
+  return plus(times_number(square_of(sin_of(times_number(x, 0.5))), -2), 1);
 }
 static tg_node *cos_slope(tg_node *x, tg_node *y) {
   (void)y;
@@ -133,14 +133,14 @@ static tg_node *exp2_value(tg_node *x) {
 }
 static tg_node *exp2_slope(tg_node *x, tg_node *y) {
   (void)x;
-  return times(y, ln2);
+  return times_number(y, ln2);
 }
 
 static tg_node *sinh_value(tg_node *x) {
-  return times(tg_n_sub(expm1_value(x), expm1_value(tg_n_neg(x))), 0.5);
+  return times_number(tg_n_sub(expm1_value(x), expm1_value(tg_n_neg(x))), 0.5);
 }
 static tg_node *cosh_value(tg_node *x) {
-  return times(tg_n_add(exp_of(x), exp_of(tg_n_neg(x))), 0.5);
+  return times_number(tg_n_add(exp_of(x), exp_of(tg_n_neg(x))), 0.5);
 }
 static tg_node *sinh_slope(tg_node *x, tg_node *y) {
   (void)y;
@@ -179,9 +179,9 @@ static tg_node *acosh_slope(tg_node *x, tg_node *y) {
 /* With a = |x|: half of ln((1 + a) / (1 - a)), which is log1p(2a / (1 - a)). */
 static tg_node *atanh_value(tg_node *x) {
   tg_node *a = abs_value(x), *rest = tg_n_sub(tg_n_num(x, 1), a);
-  tg_node *small = log1p_value(tg_n_div(times(a, 2), rest));
+  tg_node *small = log1p_value(tg_n_div(times_number(a, 2), rest));
   tg_node *large = log_of(tg_n_div(plus(a, 1), rest));
-  return odd(x, times(tg_node_where(below(a, 0.5), small, large), 0.5));
+  return odd(x, times_number(tg_node_where(below(a, 0.5), small, large), 0.5));
 }
 static tg_node *atanh_slope(tg_node *x, tg_node *y) {
   (void)y;
@@ -200,20 +200,20 @@ static tg_node *softplus_slope(tg_node *x, tg_node *y) {
 
 /* ---- curves as Functions */
 
-static tg_node *widened(tg_node *x) {
+static tg_node *widened_node(tg_node *x) {
   bool narrow = x && (x->dtype == TG_FLOAT16 || x->dtype == TG_BFLOAT16);
   return narrow ? tg_node_cast(x, TG_FLOAT32) : x;
 }
 
 static tg_node *curve_value(tg_context *c, tg_node *x, tg_node *(*value)(tg_node *x)) {
   c->saved[0] = x;
-  return c->saved[1] = tg_node_cast(value(widened(x)), c->in_dtype);
+  return c->saved[1] = tg_node_cast(value(widened_node(x)), c->in_dtype);
 }
 
 static void curve_slope(tg_context *c, tg_node *grad, tg_node **grads,
                         tg_node *(*slope)(tg_node *x, tg_node *y)) {
-  tg_node *by_x = slope(widened(c->saved[0]), widened(c->saved[1]));
-  grads[0] = tg_node_cast(tg_n_mul(widened(grad), by_x), c->in_dtype);
+  tg_node *by_x = slope(widened_node(c->saved[0]), widened_node(c->saved[1]));
+  grads[0] = tg_node_cast(tg_n_mul(widened_node(grad), by_x), c->in_dtype);
 }
 
 /* CURVE(f) makes the Function f_row from f_value and f_slope above. */
@@ -306,13 +306,13 @@ tg_tensor *tg_ceil(tg_tensor *x) {
 }
 
 /* A bound as an operand: a whole one leaves integers integers. */
-static tg_tensor *bound(double f) {
+static tg_tensor *bound_operand(double f) {
   return f == floor(f) && fabs(f) < 0x1p62 ? tg_whole((int64_t)f) : tg_number(f);
 }
 
 /* The slope is 1 on the bounds themselves; an infinite bound is none. */
 static tg_tensor *clip_of(tg_tensor *x, double low, double high) {
-  tg_tensor *l = bound(low), *h = bound(high);
+  tg_tensor *l = bound_operand(low), *h = bound_operand(high);
   tg_tensor *y = isinf(low) && low < 0 ? x : tg_where(tg_lt(x, l), l, x);
   return isinf(high) && high > 0 ? y : tg_where(tg_gt(y, h), h, y);
 }
@@ -320,7 +320,7 @@ tg_tensor *tg_clip(tg_tensor *x, double low, double high) { TG_COMPOSE(clip_of(x
 
 /* The slope is 0 on the bounds. */
 static tg_tensor *hardtanh_of(tg_tensor *x, double low, double high) {
-  tg_tensor *l = bound(low), *h = bound(high);
+  tg_tensor *l = bound_operand(low), *h = bound_operand(high);
   return tg_where(tg_le(x, l), l, tg_where(tg_ge(x, h), h, x));
 }
 tg_tensor *tg_hardtanh(tg_tensor *x, double low, double high) {
