@@ -456,7 +456,12 @@ static void copy_backward(tg_context *c, tg_node *g, tg_node **dx) {
 ROW(copy, Copy);
 
 /* ---- window: r[.., o, .., k] = x[.., o * stride + k * dilation, ..];
- *      dx[i] = sum over k of g[(i - k * dilation) / stride, k] where that is whole */
+ *      dx[i] = sum over k of g[(i - k * dilation) / stride, k] where that is whole
+ *
+ * With stride 1 that index is affine, and the compiler may go on into g: the
+ * gradient of a convolution by its input is one contraction. With a larger
+ * stride most positions have no whole o; then g is made concrete, so that what
+ * it costs to compute g is not paid for those. */
 
 static tg_node *window_forward(tg_context *c, tg_node *const *x) {
   return tg_node_window(x[0], (int)c->args[0], c->args[1], c->args[2], c->args[3]);
@@ -464,6 +469,7 @@ static tg_node *window_forward(tg_context *c, tg_node *const *x) {
 
 static void window_backward(tg_context *c, tg_node *g, tg_node **dx) {
   int axis = (int)c->args[0], last = c->in.ndim;
+  if (c->args[2] > 1) g = tg_node_contiguous(g);
   tg_node *apart = tg_node_unwindow(g, axis, c->in.dim[axis], c->args[2], c->args[3]);
   tg_node *sum = tg_node_reduce(TG_OP_SUM, apart, UINT32_C(1) << last);
   dx[0] = tg_node_reshape(sum, c->in.ndim, c->in.dim);
