@@ -42,7 +42,7 @@ static uint64_t hash_pointer(const void *p) {
 }
 
 /* The place of a node in the table: where it is, or where it would go. */
-static int64_t *find(const tg_graph *g, const tg_node *node) {
+static int64_t *find_node(const tg_graph *g, const tg_node *node) {
   uint64_t mask = (uint64_t)(g->table_size - 1), h = hash_pointer(node);
   while (g->table[h & mask] && g->entry[g->table[h & mask] - 1].node != node) h++;
   return &g->table[h & mask];
@@ -54,7 +54,7 @@ static bool grow_table(tg_graph *g) {
   if (!table) return false;
   g->table = table;
   g->table_size = size;
-  for (int64_t i = 0; i < g->count; i++) *find(g, g->entry[i].node) = i + 1;
+  for (int64_t i = 0; i < g->count; i++) *find_node(g, g->entry[i].node) = i + 1;
   tg_free(old);
   return true;
 }
@@ -64,10 +64,10 @@ static bool add_entry(tg_graph *g, tg_node *node) {
   tg_entry *e = &g->entry[g->count];
   memset(e, 0, sizeof *e);
   e->node = node;
-  for (int i = 0; i < 3; i++) e->src[i] = node->src[i] ? (int32_t)(*find(g, node->src[i]) - 1) : -1;
+  for (int i = 0; i < 3; i++) e->src[i] = node->src[i] ? (int32_t)(*find_node(g, node->src[i]) - 1) : -1;
   for (int i = 0; i < 3; i++)
     if (e->src[i] >= 0) g->entry[e->src[i]].uses++;
-  *find(g, node) = ++g->count;
+  *find_node(g, node) = ++g->count;
   return 2 * g->count < g->table_size || grow_table(g);
 }
 
@@ -80,18 +80,18 @@ typedef struct walk {
  * have been. */
 static bool visit(tg_graph *g, tg_node *target, walk **stack, int64_t *room) {
   int64_t depth = 0;
-  if (*find(g, target)) return true;
+  if (*find_node(g, target)) return true;
   if (!tg_reserve((void **)stack, room, depth, sizeof **stack)) return false;
   (*stack)[depth++] = (walk){target, 0};
   while (depth) {
     walk *top = &(*stack)[depth - 1];
     if (top->next == 3) {
-      if (!*find(g, top->node) && !add_entry(g, top->node)) return false;
+      if (!*find_node(g, top->node) && !add_entry(g, top->node)) return false;
       depth--;
       continue;
     }
     tg_node *src = top->node->src[top->next++];
-    if (!src || *find(g, src)) continue;
+    if (!src || *find_node(g, src)) continue;
     if (!tg_reserve((void **)stack, room, depth, sizeof **stack)) return false;
     (*stack)[depth++] = (walk){src, 0};
   }
@@ -109,7 +109,7 @@ int tg_graph_collect(tg_graph *g, tg_node *const *targets, int64_t count) {
     tg_graph_free(g);
     return -1;
   }
-  for (int64_t i = 0; i < count; i++) g->entry[*find(g, targets[i]) - 1].target = true;
+  for (int64_t i = 0; i < count; i++) g->entry[*find_node(g, targets[i]) - 1].target = true;
   for (int64_t i = 0; i < g->count; i++) {
     tg_entry *e = &g->entry[i];
     e->external = atomic_load_explicit(&e->node->refs, memory_order_relaxed) > e->uses;
@@ -144,17 +144,6 @@ static void find_spaces(tg_graph *g) {
 }
 
 /* ---- pass 2: costs and decisions, from memory up */
-
-static int32_t weight(tg_op op) {
-  switch ((int)op) {
-    case TG_OP_EXP: case TG_OP_LOG: case TG_OP_SIN: return 8;
-    case TG_OP_POW: case TG_OP_THREEFRY: return 24;
-    case TG_OP_GATHER: return 6;
-    case TG_OP_SQRT: case TG_OP_DIV: case TG_OP_MOD: return 3;
-    case TG_OP_CAST: return 0;
-  }
-  return tg_op_is_alu(op) ? 1 : 0;
-}
 
 /* Stores the expression of entry i: not the movement on top of it, which costs
  * nothing to repeat and may only make it larger. */
@@ -210,7 +199,7 @@ static void add_up(tg_graph *g, tg_entry *e) {
   }
   e->ops++;
   e->depth++;
-  e->cost += weight(e->node->op);
+  e->cost += tg_op_table[e->node->op].cost;
 }
 
 /* Two operands with different reductions cannot share a kernel. */

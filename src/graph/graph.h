@@ -22,9 +22,8 @@ typedef enum tg_op_class {
 } tg_op_class;
 
 typedef enum tg_op {
-#define TG_OP(name, class, arity, formula) TG_OP_##name,
+#define TG_OP(name, class, arity, cost, formula) TG_OP_##name,
 #include "graph/ops.def"
-#undef TG_OP
   TG_OP_COUNT
 } tg_op;
 
@@ -32,6 +31,7 @@ typedef struct tg_op_info {
   const char *name;
   tg_op_class class;
   int arity;
+  int cost;
   const char *formula;
 } tg_op_info;
 extern const tg_op_info tg_op_table[TG_OP_COUNT];

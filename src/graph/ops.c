@@ -5,10 +5,9 @@
 #include <math.h>
 
 const tg_op_info tg_op_table[TG_OP_COUNT] = {
-#define TG_OP(name, class, arity, formula) \
-  [TG_OP_##name] = {#name, TG_CLASS_##class, arity, formula},
+#define TG_OP(name, class, arity, cost, formula) \
+  [TG_OP_##name] = {#name, TG_CLASS_##class, arity, cost, formula},
 #include "graph/ops.def"
-#undef TG_OP
 };
 
 /* Wraps an integer to the width of a dtype. */
@@ -36,7 +35,7 @@ static int64_t to_int(double f) {
 }
 
 static int64_t to_uint(double f) {
-  if (f >= 0x1p63 && f < 0x1p64) return (int64_t)(uint64_t)f;
+  if (f >= 0x1p63) return f < 0x1p64 ? (int64_t)(uint64_t)f : 0;
   return to_int(f);
 }
 

@@ -165,9 +165,9 @@ static double ref_double(tg_dtype dtype, ref_value x) {
 }
 
 /* Truncates as x86 does: what int64 cannot hold becomes its minimum; uint64
- * takes the upper half of its range too. */
+ * takes the upper half of its range too, and 0 from beyond it. */
 static int64_t ref_truncate(tg_dtype to, double x) {
-  if (to == TG_UINT64 && x >= 0x1p63 && x < 0x1p64) return (int64_t)(uint64_t)x;
+  if (to == TG_UINT64 && x >= 0x1p63) return x < 0x1p64 ? (int64_t)(uint64_t)x : 0;
   if (x >= -0x1p63 && x < 0x1p63) return (int64_t)x;
   return INT64_MIN;
 }
@@ -281,48 +281,44 @@ static bool ref_int_less(tg_dtype dtype, int64_t x, int64_t y) {
   return dtype == TG_UINT64 ? (uint64_t)x < (uint64_t)y : x < y;
 }
 
-/* Float ops: one body per width. Anything that is not an op on two or one
- * float operands gives 0; the verifier has refused it. */
-#define REF_FLOAT(name, T, exp_, log_, sin_, sqrt_, trunc_, pow_)     \
-  static T name(tg_op op, T x, T y) {                                 \
-    if (op == TG_OP_NEG) return -x;                                   \
-    if (op == TG_OP_EXP) return exp_(x);                              \
-    if (op == TG_OP_LOG) return log_(x);                              \
-    if (op == TG_OP_SIN) return sin_(x);                              \
-    if (op == TG_OP_SQRT) return sqrt_(x);                            \
-    if (op == TG_OP_TRUNC) return trunc_(x);                          \
-    if (op == TG_OP_ADD) return x + y;                                \
-    if (op == TG_OP_SUB) return x - y;                                \
-    if (op == TG_OP_MUL) return x * y;                                \
-    if (op == TG_OP_DIV) return x / y;                                \
-    if (op == TG_OP_POW) return pow_(x, y);                           \
-    if (op == TG_OP_MAX) return x > y || x != x ? x : y;              \
-    return 0;                                                         \
-  }
-REF_FLOAT(ref_float32, float, expf, logf, sinf, sqrtf, truncf, powf)
-REF_FLOAT(ref_float64, double, exp, log, sin, sqrt, trunc, pow)
+/* What the op table says, for each kind of number. An op that has no expression
+ * for a kind never gets here: the tensor room does not build it. */
+#define NONE 0
 
-static int64_t ref_integer(tg_op op, tg_dtype dtype, int64_t x, int64_t y) {
-  uint64_t a = (uint64_t)x, b = (uint64_t)y;
-  if (op == TG_OP_NEG) return (int64_t)(0 - a);
-  if (op == TG_OP_ADD) return (int64_t)(a + b);
-  if (op == TG_OP_SUB) return (int64_t)(a - b);
-  if (op == TG_OP_MUL) return (int64_t)(a * b);
-  if (op == TG_OP_DIV) return ref_divide(dtype, x, y);
-  if (op == TG_OP_MOD) return ref_modulo(dtype, x, y);
-  if (op == TG_OP_MAX) return ref_int_less(dtype, x, y) ? y : x;
-  if (op == TG_OP_AND) return x & y;
-  if (op == TG_OP_OR) return x | y;
-  if (op == TG_OP_XOR) return x ^ y;
-  if (op == TG_OP_TRUNC) return x;
-  if (op == TG_OP_THREEFRY) return (int64_t)ref_threefry(a, b);
+static float ref_float32(tg_op op, float x, float y) {
+#define TG_MATH(name) name##f
+#define TG_ARITHMETIC(name, class, arity, cost, formula, real, whole) \
+  if (op == TG_OP_##name) return real;
+#include "graph/ops.def"
+#undef TG_MATH
+  return 0;
+}
+
+static double ref_float64(tg_op op, double x, double y) {
+#define TG_MATH(name) name
+#define TG_ARITHMETIC(name, class, arity, cost, formula, real, whole) \
+  if (op == TG_OP_##name) return real;
+#include "graph/ops.def"
+#undef TG_MATH
+  return 0;
+}
+
+#define WHOLE_DIV(x, y) (uint64_t)ref_divide(dtype, (int64_t)(x), (int64_t)(y))
+#define WHOLE_MOD(x, y) (uint64_t)ref_modulo(dtype, (int64_t)(x), (int64_t)(y))
+#define WHOLE_LESS(x, y) ref_int_less(dtype, (int64_t)(x), (int64_t)(y))
+#define WHOLE_THREEFRY(x, y) ref_threefry(x, y)
+
+static uint64_t ref_integer(tg_op op, tg_dtype dtype, uint64_t x, uint64_t y) {
+#define TG_ARITHMETIC(name, class, arity, cost, formula, real, whole) \
+  if (op == TG_OP_##name) return whole;
+#include "graph/ops.def"
   return 0;
 }
 
 static ref_value ref_arithmetic(tg_op op, tg_dtype dtype, ref_value x, ref_value y) {
   if (dtype == TG_FLOAT64) return (ref_value){.d = ref_float64(op, x.d, y.d)};
   if (tg_dtype_is_float(dtype)) return (ref_value){.f = ref_float32(op, x.f, y.f)};
-  return ref_uint(dtype, (uint64_t)ref_integer(op, dtype, x.i, y.i));
+  return ref_uint(dtype, ref_integer(op, dtype, (uint64_t)x.i, (uint64_t)y.i));
 }
 
 static ref_value ref_compare(tg_op op, tg_dtype dtype, ref_value x, ref_value y) {
