@@ -55,7 +55,7 @@ says 'loaded, after 20 more steps'
 says 'as it should, this failed: tg_load_npz'
 
 # ---- mnist: the main job
-data=build/data/mnist
+data=$build/data/mnist
 run 0 "$bin/mnist" --data "$data" --save "$tmp/a.npz"
 says '^test accuracy '
 says 'read wrongly'

@@ -1,8 +1,9 @@
 /* Fuzzing the readers of foreign bytes: IDX, npy, npz.
  *
- * With clang: clang -g -fsanitize=fuzzer,address,undefined -Iinclude tests/fuzz/fuzz_io.c
- * libteenygrad.a. With AFL: build as it is, afl-fuzz -i seeds -o out ./fuzz_io @@.
- * Without either, as the tests run it, `fuzz_io ROUNDS` mutates small valid files
+ * With clang:  clang -g -fsanitize=fuzzer,address,undefined -DTG_LIBFUZZER
+ *              -Iinclude tests/fuzz/fuzz_io.c libteenygrad.a -lm -pthread
+ * With AFL:    build it as it is; afl-fuzz -i seeds -o out ./fuzz_io @@
+ * With neither, as the tests run it, `fuzz_io ROUNDS` mutates small valid files
  * by a fixed sequence of random numbers. A reader must give a tensor or NULL with
  * a message, and leave nothing allocated.
  */
@@ -46,14 +47,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     scratch_fd = mkstemp(scratch);
     atexit(remove_scratch);
   }
-  if (scratch_fd < 0 || ftruncate(scratch_fd, 0) != 0 ||
-      pwrite(scratch_fd, data, size, 0) != (ssize_t)size)
+  if (scratch_fd < 0 || pwrite(scratch_fd, data, size, 0) != (ssize_t)size ||
+      ftruncate(scratch_fd, (off_t)size) != 0)
     problem("cannot write the scratch file");
   read_all(scratch);
   return 0;
 }
 
-#if !defined(FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION) || defined(__AFL_COMPILER)
+#ifndef TG_LIBFUZZER /* which brings a main of its own */
 
 static uint64_t state = 88172645463325252u; /* xorshift64, Marsaglia 2003 */
 static size_t random_below(size_t n) {
