@@ -479,3 +479,234 @@ TEST(backend_scatter) {
         compare(&B, 0, kind ? "scatter +=" : "scatter =");
       }
 }
+
+/* ---- contractions */
+
+typedef struct product {
+  int64_t batch, m, n, k;
+  bool left, right, out; /* stored transposed */
+  tg_dtype dtype;
+} product;
+
+/* epilogue: 0 none, 1 bias and relu. */
+static void check_product(product p, int epilogue) {
+  char name[128];
+  begin();
+  int64_t size = p.batch * p.m * p.n;
+  int32_t x = slot(p.dtype, p.batch * p.m * p.k), y = slot(p.dtype, p.batch * p.k * p.n),
+          c = slot(p.dtype, p.n), o = slot(p.dtype, size);
+  int32_t b = loop(p.batch), i = loop(p.m), j = loop(p.n), k = fold(p.k);
+  int32_t xa = p.left ? add(mul(k, p.m), i) : add(mul(i, p.k), k);
+  int32_t ya = p.right ? add(mul(j, p.k), k) : add(mul(k, p.n), j);
+  int32_t oa = p.out ? add(mul(j, p.m), i) : add(mul(i, p.n), j);
+  int32_t a = load(x, add(mul(b, p.m * p.k), xa)), d = load(y, add(mul(b, p.k * p.n), ya));
+  int32_t sum = tg_ir_reduce(&B, TG_OP_ADD, op(TG_OP_MUL, a, d), bit(k));
+  if (epilogue)
+    sum = op(TG_OP_MAX, op(TG_OP_ADD, sum, load(c, j)), number(p.dtype, 0));
+  store(o, add(mul(b, p.m * p.n), oa), sum);
+  snprintf(name, sizeof name, "%s %lld x [%lld, %lld] x [%lld, %lld]%s%s%s", tg_dtype_name(p.dtype),
+           (long long)p.batch, (long long)p.m, (long long)p.k, (long long)p.k, (long long)p.n,
+           p.left ? " left" : "", p.right ? " right" : "", p.out ? " out" : "");
+  compare(&B, p.dtype == TG_FLOAT64 ? 1e-12 : p.dtype == TG_FLOAT32 ? 1e-4 : 0.02, name);
+}
+
+TEST(backend_products) {
+  static const int64_t n[] = {2, 3, 6, 7, 16, 17, 25, 67, 130, 300};
+  for (size_t a = 0; a < 10; a++)
+    for (size_t b = 0; b < 10; b++)
+      for (size_t c = 1; c < 10; c += 2) {
+        product p = {1, n[a], n[b], n[c], a & 1, b & 1, (a + c) & 2, TG_FLOAT32};
+        if (p.m * p.n * p.k < 400000) check_product(p, (a + b + c) % 2);
+      }
+  check_product((product){3, 130, 270, 40, false, false, false, TG_FLOAT32}, 1);
+  check_product((product){1, 200, 300, 20, true, true, true, TG_FLOAT32}, 1);
+}
+
+TEST(backend_product_dtypes) {
+  for (tg_dtype d = TG_FLOAT16; d <= TG_FLOAT64; d++)
+    for (int t = 0; t < 8; t++) {
+      check_product((product){2, 31, 45, 33, t & 1, t & 2, t & 4, d}, t & 1);
+      check_product((product){1, 5, 45, 70, t & 1, t & 2, t & 4, d}, t & 1);
+    }
+}
+
+TEST(backend_product_long) {
+  for (int t = 0; t < 8; t++) {
+    check_product((product){1, 8, 9, 20011, t & 1, t & 2, t & 4, TG_FLOAT32}, 0);
+    check_product((product){2, 17, 40, 3001, t & 1, t & 2, t & 4, TG_FLOAT64}, 1);
+  }
+}
+
+/* Convolution: forward, by input, by weights. */
+typedef struct conv {
+  int64_t N, C, H, O, K, stride;
+} conv;
+
+static int32_t at4(int32_t a, int64_t sa, int32_t b, int64_t sb, int32_t c, int64_t sc, int32_t d) {
+  return add(add(add(mul(a, sa), mul(b, sb)), mul(c, sc)), d);
+}
+
+static void conv_forward(conv v, tg_dtype dtype) {
+  begin();
+  int64_t P = (v.H - v.K) / v.stride + 1;
+  int32_t x = slot(dtype, v.N * v.C * v.H * v.H), w = slot(dtype, v.O * v.C * v.K * v.K),
+          bias = slot(dtype, v.O), o = slot(dtype, v.N * v.O * P * P);
+  int32_t n = loop(v.N), oc = loop(v.O), y = loop(P), z = loop(P);
+  int32_t c = fold(v.C), a = fold(v.K), b = fold(v.K);
+  int32_t row = add(mul(y, v.stride), a), column = add(mul(z, v.stride), b);
+  int32_t X = load(x, at4(n, v.C * v.H * v.H, c, v.H * v.H, row, v.H, column));
+  int32_t W = load(w, at4(oc, v.C * v.K * v.K, c, v.K * v.K, a, v.K, b));
+  int32_t sum = tg_ir_reduce(&B, TG_OP_ADD, op(TG_OP_MUL, X, W), bit(c) | bit(a) | bit(b));
+  sum = op(TG_OP_MAX, op(TG_OP_ADD, sum, load(bias, oc)), number(dtype, 0));
+  store(o, at4(n, v.O * P * P, oc, P * P, y, P, z), sum);
+  compare(&B, dtype == TG_FLOAT32 ? 1e-4 : 0.02, "convolution");
+}
+
+static int32_t inside(int32_t x, int64_t size) {
+  return tg_ir_and(&B, less(tg_ir_int(&B, -1), x), less(x, tg_ir_int(&B, size)));
+}
+
+static void conv_by_input(conv v) {
+  begin();
+  int64_t P = v.H - v.K + 1;
+  int32_t g = slot(TG_FLOAT32, v.N * v.O * P * P), w = slot(TG_FLOAT32, v.O * v.C * v.K * v.K),
+          o = slot(TG_FLOAT32, v.N * v.C * v.H * v.H);
+  int32_t n = loop(v.N), c = loop(v.C), y = loop(v.H), z = loop(v.H);
+  int32_t oc = fold(v.O), a = fold(v.K), b = fold(v.K);
+  int32_t row = add(y, mul(a, -1)), column = add(z, mul(b, -1));
+  int32_t gate = tg_ir_and(&B, inside(row, P), inside(column, P));
+  int32_t G = tg_ir_load(&B, g, at4(n, v.O * P * P, oc, P * P, row, P, column), gate);
+  int32_t W = load(w, at4(oc, v.C * v.K * v.K, c, v.K * v.K, a, v.K, b));
+  int32_t sum = tg_ir_reduce(&B, TG_OP_ADD, op(TG_OP_MUL, G, W), bit(oc) | bit(a) | bit(b));
+  store(o, at4(n, v.C * v.H * v.H, c, v.H * v.H, y, v.H, z), sum);
+  compare(&B, 1e-4, "convolution by input");
+}
+
+static void conv_by_weights(conv v) {
+  begin();
+  int64_t P = v.H - v.K + 1;
+  int32_t g = slot(TG_FLOAT32, v.N * v.O * P * P), x = slot(TG_FLOAT32, v.N * v.C * v.H * v.H),
+          o = slot(TG_FLOAT32, v.O * v.C * v.K * v.K);
+  int32_t oc = loop(v.O), c = loop(v.C), a = loop(v.K), b = loop(v.K);
+  int32_t n = fold(v.N), y = fold(P), z = fold(P);
+  int32_t X = load(x, at4(n, v.C * v.H * v.H, c, v.H * v.H, add(y, a), v.H, add(z, b)));
+  int32_t G = load(g, at4(n, v.O * P * P, oc, P * P, y, P, z));
+  int32_t sum = tg_ir_reduce(&B, TG_OP_ADD, op(TG_OP_MUL, X, G), bit(n) | bit(y) | bit(z));
+  store(o, at4(oc, v.C * v.K * v.K, c, v.K * v.K, a, v.K, b), sum);
+  compare(&B, 1e-4, "convolution by weights");
+}
+
+TEST(backend_convolutions) {
+  static const conv shapes[] = {{2, 1, 12, 8, 3, 1}, {3, 5, 9, 7, 3, 1}, {2, 8, 11, 16, 3, 1},
+                                {1, 4, 20, 33, 5, 1}, {5, 3, 7, 2, 2, 1}, {4, 16, 8, 32, 3, 1}};
+  for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
+    conv strided = shapes[k];
+    strided.stride = 2;
+    conv_forward(shapes[k], TG_FLOAT32);
+    conv_forward(strided, TG_FLOAT32);
+    conv_forward(shapes[k], TG_FLOAT16);
+    conv_by_input(shapes[k]);
+    conv_by_weights(shapes[k]);
+  }
+}
+
+/* Operands that are expressions: a cast of bytes, a relu, a mask that no
+ * offset can say. */
+TEST(backend_product_of_expressions) {
+  for (int t = 0; t < 4; t++) {
+    begin();
+    int64_t M = t & 1 ? 70 : 9, N = t & 2 ? 80 : 11, K = 65;
+    int32_t x = slot(TG_UINT8, M * K), y = slot(TG_FLOAT32, K * N), o = slot(TG_FLOAT32, M * N);
+    int32_t i = loop(M), j = loop(N), k = fold(K);
+    int32_t a = op(TG_OP_MUL, cast(load(x, add(mul(i, K), k)), TG_FLOAT32), number(TG_FLOAT32, 0.1));
+    int32_t odd = tg_ir_alu(&B, TG_OP_CMPEQ, TG_BOOL, tg_ix_mod(&B, add(i, k), 2), tg_ir_int(&B, 1), -1);
+    a = tg_ir_alu(&B, TG_OP_WHERE, TG_FLOAT32, odd, a, number(TG_FLOAT32, 0));
+    int32_t b = op(TG_OP_MAX, load(y, add(mul(k, N), j)), number(TG_FLOAT32, 0));
+    store(o, add(mul(i, N), j), tg_ir_reduce(&B, TG_OP_ADD, op(TG_OP_MUL, a, b), bit(k)));
+    compare(&B, 1e-3, "product of expressions");
+  }
+}
+
+/* ---- random kernels */
+
+/* An index over some of the ranges, in random order, with random gaps; *numel
+ * grows to what it needs. */
+static int32_t random_index(const int32_t *range, const int64_t *size, int count, uint32_t use,
+                            int64_t *numel) {
+  int order[8];
+  int64_t step = 1, last = 0;
+  int32_t index = tg_ir_int(&B, 0);
+  for (int r = 0; r < count; r++) order[r] = r;
+  for (int r = count - 1; r > 0; r--) {
+    int k = pick(3) ? r : (int)pick(r + 1), swap = order[r];
+    order[r] = order[k];
+    order[k] = swap;
+  }
+  for (int r = count - 1; r >= 0; r--) {
+    int at = order[r];
+    if (!(use >> at & 1)) continue;
+    index = add(index, mul(range[at], step));
+    last += step * (size[at] - 1);
+    step *= size[at] + (pick(6) == 0);
+  }
+  *numel = last + 1;
+  return index;
+}
+
+static int32_t random_value(const int32_t *range, const int64_t *size, int count, uint32_t use) {
+  tg_dtype dtype = pick(4) ? TG_FLOAT32 : pick(2) ? TG_FLOAT16 : TG_UINT8;
+  int64_t numel;
+  int32_t index = random_index(range, size, count, use, &numel), gate = -1;
+  int at = (int)pick(count);
+  if (pick(3) == 0 && (use >> at & 1) && size[at] > 2)
+    gate = tg_ir_and(&B, less(tg_ir_int(&B, 0), range[at]), less(range[at], tg_ir_int(&B, size[at] - 1)));
+  int32_t s = slot(dtype, numel), value = cast(tg_ir_load(&B, s, index, gate), TG_FLOAT32);
+  if (dtype == TG_UINT8) value = op(TG_OP_MUL, value, number(TG_FLOAT32, 0.02));
+  if (pick(4) == 0) value = op(TG_OP_MAX, value, number(TG_FLOAT32, -0.5));
+  return value;
+}
+
+static void random_kernel(uint64_t number, bool folds, bool two) {
+  static const int64_t lengths[] = {2, 3, 4, 5, 7, 8, 10, 13, 16, 17, 24, 33};
+  int32_t range[8];
+  int64_t size[8], numel, total = 1;
+  int count = 2 + (int)pick(4);
+  uint64_t folded = 0;
+  uint32_t all = 0, loops = 0;
+  char name[64];
+  seed = number * 7919 + 13;
+  begin();
+  for (int r = 0; r < count; r++) {
+    size[r] = lengths[pick(12)];
+    if (total * size[r] > 60000) size[r] = total > 30000 ? 1 : 2;
+    total *= size[r];
+    bool f = folds && (pick(2) || r == count - 1);
+    if (r == 0) f = false;
+    range[r] = f ? fold(size[r]) : loop(size[r]);
+    if (f) folded |= bit(range[r]);
+    else loops |= 1u << r;
+    all |= 1u << r;
+  }
+  uint32_t some = all & ~(1u << pick(count)), other = all & ~(1u << pick(count));
+  int32_t value = random_value(range, size, count, two ? some : all);
+  int32_t second = random_value(range, size, count, other);
+  value = op(two || pick(2) ? TG_OP_MUL : TG_OP_ADD, value, second);
+  bool max = pick(4) == 0 && !two;
+  if (folds) value = tg_ir_reduce(&B, max ? TG_OP_MAX : TG_OP_ADD, value, folded);
+  if (pick(2)) value = op(TG_OP_ADD, value, random_value(range, size, count, loops));
+  int32_t index = random_index(range, size, count, loops, &numel);
+  int32_t o = slot(TG_FLOAT32, numel);
+  store(o, index, value);
+  snprintf(name, sizeof name, "random kernel %llu", (unsigned long long)number);
+  compare(&B, 1e-4, name);
+}
+
+TEST(backend_random_elementwise) {
+  for (uint64_t i = 0; i < 150; i++) random_kernel(i, false, false);
+}
+TEST(backend_random_reduce) {
+  for (uint64_t i = 1000; i < 1200; i++) random_kernel(i, true, false);
+}
+TEST(backend_random_product) {
+  for (uint64_t i = 2000; i < 2250; i++) random_kernel(i, true, true);
+}

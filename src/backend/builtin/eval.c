@@ -132,10 +132,13 @@ static eval_lanes eval_lanes_of(const bi_step *step, const bi_state *state, int6
   return lanes;
 }
 
-static char *eval_address(const bi_step *step, const bi_worker *worker) {
+/* Where the lanes count from: tables know the first position, runs do not. */
+static char *eval_address(const bi_step *step, const bi_state *state, const bi_worker *worker) {
   char *memory = worker->data[step->slot];
   if (step->row < 0) return memory;
-  return memory + bi_base(worker, step->row) * (INT64_C(1) << step->log2);
+  int64_t at = bi_base(worker, step->row);
+  if (step->mode == BI_CONTIGUOUS) at += state->first;
+  return memory + at * (INT64_C(1) << step->log2);
 }
 
 static void eval_load(const bi_step *step, bi_state *state, const bi_worker *worker, int64_t n,
@@ -148,7 +151,7 @@ static void eval_load(const bi_step *step, bi_state *state, const bi_worker *wor
     return;
   }
   if (gate && !memchr(gate, 0, (size_t)n)) gate = NULL;
-  char *base = eval_address(step, worker);
+  char *base = eval_address(step, state, worker);
   if (step->direct) {
     state->reg[step->out] = base;
     return;
@@ -233,7 +236,7 @@ static void eval_add_half(const bi_step *step, const bi_loops *v, int64_t n, cha
 static void eval_store_add(const bi_step *step, bi_state *state, const bi_worker *worker,
                            int64_t n) {
   const bi_loops *v = worker->code->vector;
-  char *base = eval_address(step, worker);
+  char *base = eval_address(step, state, worker);
   const void *from = state->reg[step->x];
   eval_lanes lanes = eval_lanes_of(step, state, n);
   if (step->mode == BI_CONTIGUOUS && !step->half) {
@@ -258,7 +261,7 @@ static void eval_store(const bi_step *step, bi_state *state, const bi_worker *wo
   }
   const bi_loops *v = worker->code->vector;
   const char *from = state->reg[step->x];
-  char *base = eval_address(step, worker);
+  char *base = eval_address(step, state, worker);
   eval_lanes lanes = eval_lanes_of(step, state, n);
   if (step->mode == BI_RUNS) lanes.first = first % step->run;
   if (step->half && step->mode == BI_CONTIGUOUS) {
@@ -308,7 +311,7 @@ static void eval_bits(const bi_step *step, bi_state *state, const bi_loops *v, i
 
 static void eval_op(const bi_step *step, bi_state *state, const bi_worker *worker, int64_t n) {
   void **reg = state->reg;
-  if (step->direct) reg[step->out] = eval_address(step, worker);
+  if (step->direct) reg[step->out] = eval_address(step, state, worker);
   void *out = reg[step->out];
   const void *x = reg[step->x];
   const void *y = step->y >= 0 ? reg[step->y] : step->magic;

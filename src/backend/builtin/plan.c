@@ -309,6 +309,7 @@ static void plan_forward(plan_maker *m) {
     if (op->kind != BI_OP || op->direct || op->whole || !plan_hot(m, op)) continue;
     if (plan_read_later(plan, at)) continue;
     op->direct = store->direct = true;
+    op->mode = BI_CONTIGUOUS;
     op->slot = store->slot;
     op->row = store->row;
   }
