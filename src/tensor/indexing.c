@@ -72,19 +72,19 @@ static tg_node *spread(tg_node *n, const tg_shape *shape) {
 /* What an index does to one axis of x, or a new axis (`axis` -1). */
 typedef enum part_kind { PART_RANGE, PART_AT, PART_NEW, PART_BY } part_kind;
 
-typedef struct part {
+typedef struct index_part {
   part_kind kind;
   int axis;                     /* of x */
   int64_t start, count, step;   /* RANGE; AT has count 1 */
   tg_tensor *by;                /* BY: an index tensor */
-} part;
+} index_part;
 
 typedef struct plan {
   const char *call;
   tg_tensor *x;
   int count, axis;              /* parts so far; the next axis of x */
   int rest;                     /* the part where TG_REST stood; -1: nowhere */
-  part parts[3 * TG_MAX_DIMS];
+  index_part parts[3 * TG_MAX_DIMS];
 } plan;
 
 static int axes_of(const tg_index_item *item) {
@@ -118,15 +118,15 @@ static int axes_named(const plan *p, int count, const tg_index_item *items) {
   return -1;
 }
 
-static part *add_part(plan *p, part_kind kind, int axis) {
-  part *new = &p->parts[p->count++];
-  *new = (part){.kind = kind, .axis = axis};
+static index_part *add_part(plan *p, part_kind kind, int axis) {
+  index_part *new = &p->parts[p->count++];
+  *new = (index_part){.kind = kind, .axis = axis};
   return new;
 }
 
 static void add_whole_axes(plan *p, int count) {
   for (int i = 0; i < count; i++, p->axis++) {
-    part *whole = add_part(p, PART_RANGE, p->axis);
+    index_part *whole = add_part(p, PART_RANGE, p->axis);
     whole->count = tg_dims(p->x)[p->axis];
     whole->step = 1;
   }
@@ -139,7 +139,7 @@ static int add_at(plan *p, int64_t at) {
             (long long)at, p->axis, tg_text_of(p->x), (long long)-size, (long long)(size - 1));
     return -1;
   }
-  part *new = add_part(p, PART_AT, p->axis++);
+  index_part *new = add_part(p, PART_AT, p->axis++);
   new->start = at < 0 ? at + size : at;
   new->count = new->step = 1;
   return 0;
@@ -164,7 +164,7 @@ static int add_range(plan *p, const tg_index_item *item) {
   if (item->start != TG_NONE) start = held(item->start, size, least, most);
   if (item->stop != TG_NONE) stop = held(item->stop, size, least, most);
   int64_t length = step > 0 ? stop - start : start - stop, stride = step > 0 ? step : -step;
-  part *new = add_part(p, PART_RANGE, p->axis++);
+  index_part *new = add_part(p, PART_RANGE, p->axis++);
   new->start = start;
   new->step = step;
   new->count = length > 0 ? (length - 1) / stride + 1 : 0;
@@ -212,7 +212,7 @@ static int add_mask(plan *p, tg_tensor *by) {
   tg_create_opts like = {.dtype = TG_INT64, .device = tg_device(by)};
   bool fine = true;
   for (int k = 0; fine && k < tg_rank(by); k++) {
-    part *new = add_part(p, PART_BY, p->axis++);
+    index_part *new = add_part(p, PART_BY, p->axis++);
     new->by = (tg_from)(rows + k * found, TG_SHAPE(found), &like);
     fine = new->by != NULL;
   }
@@ -247,7 +247,7 @@ static int parse(plan *p, int count, const tg_index_item *items) {
 static tg_tensor *shrunk(const plan *p, tg_tensor *x, bool *flips, bool *steps) {
   int64_t bounds[2 * TG_MAX_DIMS];
   for (int i = 0; i < p->count; i++) {
-    const part *it = &p->parts[i];
+    const index_part *it = &p->parts[i];
     if (it->axis < 0) continue;
     bool whole = it->kind == PART_BY;
     int64_t stride = it->step < 0 ? -it->step : it->step;
@@ -286,7 +286,7 @@ static tg_tensor *basic(const plan *p) {
   if (x && flips) x = flipped(p, x);
   tg_shape shape = {0};
   for (int i = 0; i < p->count; i++) {
-    const part *it = &p->parts[i];
+    const index_part *it = &p->parts[i];
     int64_t stride = it->step < 0 ? -it->step : it->step;
     if (x && steps && it->kind == PART_RANGE && stride > 1 && it->count > 1)
       x = strided(x, it->axis, stride);
@@ -332,7 +332,7 @@ static int collect(const plan *p, lookup *l) {
   int axis = 0, runs = 0;
   bool inside_run = false;
   for (int i = 0; i < p->count; i++) {
-    const part *it = &p->parts[i];
+    const index_part *it = &p->parts[i];
     bool advanced = it->kind == PART_BY || it->kind == PART_AT;
     if (i == p->rest) inside_run = false; /* it separates even if it names no axis */
     if (advanced && !inside_run && runs++ == 0) l->place = axis;

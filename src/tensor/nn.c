@@ -121,8 +121,8 @@ tg_tensor *(tg_scaled_dot_product_attention)(tg_tensor *q, tg_tensor *k, tg_tens
   if (tg_is_null(call, q) || tg_is_null(call, k) || tg_is_null(call, v)) return NULL;
   if (tg_rank(q) < 2 || tg_rank(k) < 2 || tg_rank(v) < 2 ||
       tg_dims(q)[tg_rank(q) - 1] != tg_dims(k)[tg_rank(k) - 1])
-    return tg_fail("%s: q %s, k %s and v %s must be [..., L, E], [..., S, E] and [..., S, V]", call,
-                   tg_text_of(q), tg_text_of(k), tg_text_of(v));
+    return tg_fail("%s: q %s, k %s and v %s must be [..., L, E], [..., S, E] and [..., S, V]",
+                   call, tg_text_of(q), tg_text_of(k), tg_text_of(v));
   TG_COMPOSE(attention(q, k, v, o ? o : &none));
 }
 
