@@ -76,6 +76,25 @@ GRADCHECK(window_strided, one, two, tg_mul(arg1(&tg_fn_window, tg_reshape(x, 6),
 GRADCHECK(cast, one, two, tg_mul(tg_cast(tg_cast(x, TG_FLOAT64), TG_FLOAT64), y))
 GRADCHECK(broadcast, one, two, tg_mul(tg_add(tg_reshape(x, 2, 1, 3), tg_reshape(y, 1, 2, 3)), tg_reshape(x, 3, 2, 1, 1)))
 
+/* Every kernel, stride and dilation that fits 11 elements, remainders too. */
+static tg_tensor *f_window(tg_tensor *const *inputs, int count, void *user) {
+  (void)count;
+  tg_tensor *w = tg_call1_with(&tg_fn_window, inputs[0], 4, user);
+  return tg_mul(w, w);
+}
+
+TEST(gradcheck_windows) {
+  double data[22];
+  for (int i = 0; i < 22; i++) data[i] = sin(1.3 * i);
+  for (int64_t kernel = 1; kernel <= 5; kernel++)
+    for (int64_t stride = 1; stride <= 9; stride += stride == 3 ? 6 : 1)
+      for (int64_t dilation = 1; dilation <= 2; dilation++) {
+        tg_tensor *x = leaf(data, TG_SHAPE(2, 11));
+        int64_t args[4] = {1, kernel, stride, dilation};
+        CHECK_OK(tg_gradcheck(f_window, TG_LIST(x), .user = args) == 0);
+      }
+}
+
 static tg_tensor *rows(void) {
   static const int64_t at[3] = {1, 0, 1};
   return tg_from(at, TG_SHAPE(3), .dtype = TG_INT64);

@@ -459,20 +459,89 @@ ROW(copy, Copy);
  *      dx[i] = sum over k of g[(i - k * dilation) / stride, k] where that is whole
  *
  * With stride 1 that index is affine, and the compiler may go on into g: the
- * gradient of a convolution by its input is one contraction. With a larger
- * stride most positions have no whole o; then g is made concrete, so that what
- * it costs to compute g is not paid for those. */
+ * gradient of a convolution by its input is one contraction. With a stride s and
+ * no dilation, i = s q + p and k = s j + p have the same phase p wherever the
+ * quotient is whole, so dx[q, p] = sum over j of g[q - j, s j + p]: affine again
+ * in each phase, without a division, and nothing is computed for the rest. The
+ * phases are made concrete, then put side by side. */
+
+#define MOST_PHASES 8
 
 static tg_node *window_forward(tg_context *c, tg_node *const *x) {
   return tg_node_window(x[0], (int)c->args[0], c->args[1], c->args[2], c->args[3]);
 }
 
+/* Sums the last axis away. */
+static tg_node *sum_last(tg_node *x) {
+  if (!x) return NULL;
+  x = tg_node_reduce(TG_OP_SUM, x, UINT32_C(1) << (x->ndim - 1));
+  return x ? tg_node_reshape(x, x->ndim - 1, tg_node_shape(x)) : NULL;
+}
+
+/* g [.., O, .., K] -> [.., Q, ..], the sum over k = s j + p, in memory. */
+static tg_node *one_phase(tg_node *g, int axis, int64_t stride, int64_t p, int64_t count) {
+  int last = g->ndim - 1;
+  int64_t bounds[2 * TG_MAX_DIMS];
+  for (int i = 0; i <= last; i++) {
+    bounds[2 * i] = i == last ? p : 0;
+    bounds[2 * i + 1] = tg_node_shape(g)[i];
+  }
+  g = tg_node_window(tg_node_shrink(g, bounds), last, 1, stride, 1);
+  g = g ? tg_node_reshape(g, last + 1, tg_node_shape(g)) : NULL;
+  return tg_node_contiguous(sum_last(tg_node_unwindow(g, axis, count, 1, 1)));
+}
+
+/* x [.., Q, ..] -> [.., Q, .., s], zero but for phase p. */
+static tg_node *place_phase(tg_node *x, int64_t stride, int64_t p) {
+  if (!x) return NULL;
+  int64_t shape[TG_MAX_DIMS], pads[2 * TG_MAX_DIMS] = {0};
+  for (int i = 0; i < x->ndim; i++) shape[i] = tg_node_shape(x)[i];
+  shape[x->ndim] = 1;
+  pads[2 * x->ndim] = p, pads[2 * x->ndim + 1] = stride - 1 - p;
+  return tg_node_pad(tg_node_reshape(x, x->ndim + 1, shape), pads);
+}
+
+/* All phases: [.., O, .., K] -> [.., Q, .., s]. */
+static tg_node *all_phases(tg_node *g, int axis, int64_t stride) {
+  int64_t kernel = tg_node_shape(g)[g->ndim - 1];
+  int64_t count = tg_node_shape(g)[axis] + (kernel - 1) / stride;
+  tg_node *all = NULL;
+  for (int64_t p = 0; p < stride && p < kernel; p++) {
+    tg_node *placed = place_phase(one_phase(g, axis, stride, p, count), stride, p);
+    all = p ? tg_n_add(all, placed) : placed;
+    if (!all) return NULL;
+  }
+  return all;
+}
+
+/* [.., Q, .., s] -> [.., I, ..]: i = s q + p, cut or filled with zeros to I. */
+static tg_node *merge_phases(tg_node *x, int axis, int64_t size) {
+  if (!x) return NULL;
+  int last = x->ndim - 1;
+  int64_t order[TG_MAX_DIMS], shape[TG_MAX_DIMS];
+  int64_t whole = tg_node_shape(x)[axis] * tg_node_shape(x)[last];
+  int64_t bounds[2 * TG_MAX_DIMS], pads[2 * TG_MAX_DIMS] = {0};
+  for (int i = 0; i <= last; i++) order[i] = i <= axis ? i : i == axis + 1 ? last : i - 1;
+  for (int i = 0; i < last; i++) {
+    shape[i] = i == axis ? whole : tg_node_shape(x)[i];
+    bounds[2 * i] = 0;
+    bounds[2 * i + 1] = i == axis && size < whole ? size : shape[i];
+  }
+  if (size > whole) pads[2 * axis + 1] = size - whole;
+  x = tg_node_reshape(tg_node_permute(x, order), last, shape);
+  return tg_node_pad(tg_node_shrink(x, bounds), pads);
+}
+
 static void window_backward(tg_context *c, tg_node *g, tg_node **dx) {
-  int axis = (int)c->args[0], last = c->in.ndim;
-  if (c->args[2] > 1) g = tg_node_contiguous(g);
-  tg_node *apart = tg_node_unwindow(g, axis, c->in.dim[axis], c->args[2], c->args[3]);
-  tg_node *sum = tg_node_reduce(TG_OP_SUM, apart, UINT32_C(1) << last);
-  dx[0] = tg_node_reshape(sum, c->in.ndim, c->in.dim);
+  int axis = (int)c->args[0];
+  int64_t size = c->in.dim[axis], stride = c->args[2], dilation = c->args[3];
+  bool phases = stride > 1 && stride <= MOST_PHASES && dilation == 1;
+  if (phases && g->ndim < TG_MAX_DIMS && g->numel) {
+    dx[0] = merge_phases(all_phases(g, axis, stride), axis, size);
+    return;
+  }
+  if (stride > 1) g = tg_node_contiguous(g);
+  dx[0] = sum_last(tg_node_unwindow(g, axis, size, stride, dilation));
 }
 ROW(window, Window);
 
