@@ -77,7 +77,7 @@ GRADCHECK(cast, one, two, tg_mul(tg_cast(tg_cast(x, TG_FLOAT64), TG_FLOAT64), y)
 GRADCHECK(broadcast, one, two, tg_mul(tg_add(tg_reshape(x, 2, 1, 3), tg_reshape(y, 1, 2, 3)), tg_reshape(x, 3, 2, 1, 1)))
 
 /* Every kernel, stride and dilation that fits 11 elements, remainders too. */
-static tg_tensor *f_window(tg_tensor *const *inputs, int count, void *user) {
+static tg_tensor *squared_window(tg_tensor *const *inputs, int count, void *user) {
   (void)count;
   tg_tensor *w = tg_call1_with(&tg_fn_window, inputs[0], 4, user);
   return tg_mul(w, w);
@@ -91,7 +91,7 @@ TEST(gradcheck_windows) {
       for (int64_t dilation = 1; dilation <= 2; dilation++) {
         tg_tensor *x = leaf(data, TG_SHAPE(2, 11));
         int64_t args[4] = {1, kernel, stride, dilation};
-        CHECK_OK(tg_gradcheck(f_window, TG_LIST(x), .user = args) == 0);
+        CHECK_OK(tg_gradcheck(squared_window, TG_LIST(x), .user = args) == 0);
       }
 }
 
