@@ -1,0 +1,194 @@
+/* What a known expression compiles to: how many kernels, and that a second run
+ * of the same structure is replayed. So fusion cannot rot unseen. Inputs are
+ * realized first; only the expression counts. */
+#include "test.h"
+
+/* Kernels that realizing t runs; -1: it failed. */
+static long long kernels(tg_tensor *t) {
+  int64_t before = tg_get_counters().kernels_run;
+  return tg_realize(t) ? (long long)(tg_get_counters().kernels_run - before) : -1;
+}
+
+#define KERNELS(t, n) test_int(kernels(t), (n), "kernels of " #t, __FILE__, __LINE__)
+#define KERNELS_AT_MOST(t, n)                                                            \
+  do {                                                                                   \
+    long long count_ = kernels(t);                                                       \
+    test_check(count_ >= 0 && count_ <= (n), __FILE__, __LINE__, "%s: %lld kernels", #t,  \
+               count_);                                                                  \
+  } while (0)
+
+static tg_tensor *data(tg_shape shape) { return tg_realize(tg_uniform(shape)); }
+
+static tg_tensor *leaf(tg_shape shape) {
+  return tg_set_requires_grad(data(shape), TG_GRAD_YES);
+}
+
+/* The gradients of y's inputs when y's gradient is memory: a Function whose
+ * backward hands on what it was given. */
+static tg_tensor *meet_forward(tg_context *context, tg_tensor *const *inputs, int count) {
+  (void)context, (void)count;
+  return tg_sum(inputs[0]);
+}
+
+static int meet_backward(tg_context *context, tg_tensor *grad, tg_tensor **grads) {
+  (void)grad;
+  grads[0] = tg_user(context);
+  return 0;
+}
+
+static int backward_from(tg_tensor *y, tg_tensor *gradient) {
+  static const tg_function meet = {"meet", meet_forward, meet_backward, NULL};
+  return tg_backward(tg_apply(&meet, TG_LIST(y), gradient));
+}
+
+TEST(fusion_elementwise) {
+  tg_tensor *x = data(TG_SHAPE(64, 33)), *y = data(TG_SHAPE(33));
+  KERNELS(tg_add(tg_mul(tg_exp(x), y), 1), 1);
+  KERNELS(tg_where(tg_lt(x, y), tg_sqrt(tg_abs(x)), tg_tanh(x)), 1);
+  KERNELS(tg_gelu(tg_permute(x, 1, 0)), 1);
+  KERNELS(tg_cast(tg_mul(tg_half(x), 2), TG_INT32), 1);
+  KERNELS(tg_log(tg_pad(tg_shrink(tg_abs(x), 1, 9, 2, 30), TG_INTS(1, 1, 0, 2), .value = 1)), 1);
+  tg_tensor *shared = tg_exp(x); /* used twice, computed once or twice, not stored */
+  KERNELS(tg_add(tg_mul(shared, shared), tg_flip(shared, 0)), 1);
+}
+
+TEST(fusion_nothing_to_do) {
+  tg_tensor *x = data(TG_SHAPE(4, 6));
+  KERNELS(x, 0);
+  KERNELS(tg_detach(x), 0);
+  KERNELS(tg_zeros(TG_SHAPE(0, 3)), 0);
+  tg_tensor *y = tg_mul(x, 2);
+  KERNELS(y, 1);
+  KERNELS(y, 0);
+}
+
+TEST(fusion_movement) {
+  tg_tensor *x = data(TG_SHAPE(4, 6));
+  KERNELS(tg_contiguous(tg_permute(tg_reshape(x, 2, 2, 6), 2, 0, 1)), 1);
+  KERNELS_AT_MOST(tg_cat(TG_LIST(x, x, tg_exp(x)), .axis = 1), 3);
+  KERNELS(tg_arange(0, 100), 1);
+  KERNELS(tg_add(tg_arange(0, 100), tg_full(TG_SHAPE(3, 1), 2)), 1);
+  KERNELS(tg_tril(tg_mul(x, x), 0), 1);
+}
+
+TEST(fusion_reduce) {
+  tg_tensor *x = data(TG_SHAPE(64, 33));
+  KERNELS(tg_sum(tg_add(tg_mul(tg_exp(x), 2), 1)), 1);
+  KERNELS(tg_sum(x, .axis = TG_INTS(0)), 1);
+  KERNELS(tg_sqrt(tg_mean(tg_square(x), .axis = TG_INTS(1))), 1);
+  KERNELS(tg_sum(tg_sum(x, .axis = TG_INTS(1))), 1); /* sums of sums are one sum */
+  KERNELS(tg_max(tg_neg(x)), 1);
+  KERNELS_AT_MOST(tg_std(x, .axis = TG_INTS(1)), 2);
+  KERNELS_AT_MOST(tg_softmax(x), 4);
+  KERNELS_AT_MOST(tg_log_softmax(x), 3);
+  KERNELS_AT_MOST(tg_layernorm(x), 3);
+  KERNELS_AT_MOST(tg_argmax(x, .axis = TG_INTS(1)), 2);
+}
+
+TEST(fusion_matmul) {
+  tg_tensor *a = data(TG_SHAPE(16, 24)), *b = data(TG_SHAPE(24, 8)), *bias = data(TG_SHAPE(8));
+  KERNELS(tg_dot(a, b), 1);
+  KERNELS(tg_relu(tg_linear(a, b, .bias = bias)), 1);
+  KERNELS(tg_dot(tg_T(b), tg_T(a)), 1);
+  KERNELS(tg_dot(tg_half(a), tg_half(b)), 1);
+  tg_tensor *batch = data(TG_SHAPE(3, 16, 24));
+  KERNELS(tg_matmul(batch, b), 1);
+  KERNELS(tg_sigmoid(tg_matmul(batch, tg_expand(b, 3, 24, 8))), 1);
+}
+
+TEST(fusion_matmul_gradients) {
+  tg_tensor *a = leaf(TG_SHAPE(16, 24)), *b = leaf(TG_SHAPE(24, 8)), *w = data(TG_SHAPE(16, 8));
+  CHECK_OK(backward_from(tg_dot(a, b), w) == 0);
+  KERNELS(tg_grad(a), 1);
+  KERNELS(tg_grad(b), 1);
+}
+
+TEST(fusion_conv) {
+  tg_tensor *x = data(TG_SHAPE(2, 4, 12, 12)), *w = data(TG_SHAPE(8, 4, 3, 3)), *b = data(TG_SHAPE(8));
+  KERNELS(tg_conv2d(x, w), 1);
+  KERNELS(tg_relu(tg_conv2d(x, w, .bias = b, .padding = TG_INTS(1))), 1);
+  KERNELS(tg_conv2d(x, w, .stride = TG_INTS(2), .padding = TG_INTS(1)), 1);
+  KERNELS(tg_conv2d(x, data(TG_SHAPE(8, 2, 3, 3)), .groups = 2), 1);
+  KERNELS(tg_conv2d(x, data(TG_SHAPE(4, 1, 3, 3)), .groups = 4, .dilation = TG_INTS(2)), 1);
+  KERNELS(tg_max_pool2d(x), 1);
+  KERNELS(tg_avg_pool2d(x, .kernel = TG_INTS(3), .stride = TG_INTS(1)), 1);
+  KERNELS_AT_MOST(tg_conv_transpose2d(x, data(TG_SHAPE(4, 3, 3, 3))), 1);
+  KERNELS_AT_MOST(tg_conv_transpose2d(x, data(TG_SHAPE(4, 3, 3, 3)), .stride = TG_INTS(2)), 2);
+}
+
+static void conv_gradients(tg_conv_opts o, tg_shape weight) {
+  tg_tensor *x = leaf(TG_SHAPE(2, 4, 12, 12)), *w = leaf(weight);
+  tg_tensor *y = (tg_conv2d)(x, w, &o);
+  CHECK_OK(backward_from(y, data(tg_shape_of(y))) == 0);
+  KERNELS(tg_grad(x), 1); /* by input, then by weights: one contraction each */
+  KERNELS(tg_grad(w), 1);
+}
+
+TEST(fusion_conv_gradients) {
+  conv_gradients((tg_conv_opts){.tg_ = 0}, TG_SHAPE(8, 4, 3, 3));
+  conv_gradients((tg_conv_opts){.padding = TG_INTS(1)}, TG_SHAPE(8, 4, 3, 3));
+  conv_gradients((tg_conv_opts){.groups = 2}, TG_SHAPE(8, 2, 3, 3));
+}
+
+TEST(fusion_take) {
+  tg_tensor *table = leaf(TG_SHAPE(1000, 8));
+  tg_tensor *at = tg_realize(tg_randint(TG_SHAPE(5), .high = 1000));
+  tg_tensor *rows = tg_mul(tg_take(table, at), 2);
+  KERNELS_AT_MOST(rows, 2);
+  CHECK_OK(tg_backward(tg_sum(tg_square(rows))) == 0);
+  KERNELS_AT_MOST(tg_grad(table), 3);
+}
+
+/* ---- a training step: few kernels, and replayed from the second one on */
+
+static tg_tensor *forward(tg_tensor *x, tg_tensor *const *p) {
+  x = tg_max_pool2d(tg_relu(tg_conv2d(x, p[0])));
+  x = tg_max_pool2d(tg_relu(tg_conv2d(x, p[1])));
+  return tg_log_softmax(tg_dot(tg_flatten(x, .start_dim = 1), p[2]));
+}
+
+TEST(fusion_training_step) {
+  tg_tensor *p[3] = {tg_kaiming_uniform(TG_SHAPE(8, 1, 3, 3)), tg_kaiming_uniform(TG_SHAPE(16, 8, 3, 3)),
+                     tg_kaiming_uniform(TG_SHAPE(400, 10))};
+  tg_optimizer *adam = tg_adam(((tg_list){3, p}));
+  tg_tensor *x = data(TG_SHAPE(4, 1, 28, 28));
+  tg_tensor *y = tg_realize(tg_randint(TG_SHAPE(4), .high = 10));
+  tg_counters before = tg_get_counters();
+  for (int step = 0; step < 4; step++) TG_SCOPE {
+    if (step == 2) before = tg_get_counters();
+    tg_tensor *loss = tg_sparse_categorical_crossentropy(forward(x, p), y);
+    CHECK_OK(tg_zero_grad(adam) == 0 && tg_backward(loss) == 0);
+    CHECK_OK(tg_step_with(adam, TG_LIST(loss)) == 0);
+    CHECK(isfinite(tg_item(loss)));
+  }
+  tg_counters after = tg_get_counters();
+  CHECK_INT(after.kernels_compiled, before.kernels_compiled);
+  CHECK_INT(after.schedules - before.schedules, after.schedules_replayed - before.schedules_replayed);
+  CHECK(after.schedules - before.schedules >= 2);
+  long long each = (long long)(after.kernels_run - before.kernels_run) / 2;
+  test_check(each > 5 && each <= 45, __FILE__, __LINE__, "a training step runs %lld kernels", each);
+}
+
+TEST(fusion_replay_sees_new_data) {
+  for (int i = 1; i < 4; i++) {
+    const int64_t numbers[3] = {i, i, i};
+    tg_tensor *x = tg_from(numbers, TG_SHAPE(3), .dtype = TG_INT64);
+    CHECK_VALUES(tg_add(tg_mul(x, 2), 1), 0, 0, 2 * i + 1, 2 * i + 1, 2 * i + 1);
+  }
+  tg_counters before = tg_get_counters();
+  const int64_t numbers[3] = {9, 8, 7};
+  tg_tensor *x = tg_from(numbers, TG_SHAPE(3), .dtype = TG_INT64);
+  CHECK_VALUES(tg_add(tg_mul(x, 2), 1), 0, 0, 19, 17, 15);
+  CHECK_INT(tg_get_counters().kernels_compiled, before.kernels_compiled);
+}
+
+/* ---- depth: 100,000 operations neither recurse nor go quadratic */
+
+TEST(fusion_chain_of_100000) {
+  tg_tensor *x = data(TG_SHAPE(7)), *y = x, *one = tg_realize(tg_ones(TG_SHAPE(7)));
+  TG_NO_GRAD {
+    for (int i = 0; i < 100000; i++) TG_SCOPE { y = tg_keep(tg_add(y, one)); }
+  }
+  CHECK_OK(tg_realize(y));
+  CHECK_CLOSE(test_at(y, 3), test_at(x, 3) + 100000, 1, 0);
+}
