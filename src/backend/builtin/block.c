@@ -337,7 +337,8 @@ static size_t block_work_bytes(const bi_block *block) {
          (size_t)block->body.space.lanes * 8 + 64;
 }
 
-static void block_work_init(const void *program, char *memory) {
+static void block_work_init(const void *program, char *memory, const char *scratch) {
+  (void)scratch;
   const bi_block *block = program;
   block_work *work = (block_work *)(void *)memory;
   memory += (sizeof(block_work) + 63) & ~(size_t)63;

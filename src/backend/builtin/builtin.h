@@ -3,8 +3,10 @@
  *   program.c   analysis: affine indices as rows, ranges merged where memory allows
  *   plan.c      a plan: some instructions over a space of lanes, as steps
  *   eval.c      runs the steps of a plan on one tile
+ *   call.c      loops around tiles; jobs over the thread pool
  *   block.c     elementwise, reduce and scatter kernels: loops around plans
  *   contract.c  sums of products: panels, micro-kernel, epilogue
+ *   pad.c       copies of masked operands, with zeros instead of the mask
  *   micro.c     the micro-kernels, per instruction set
  *   vector.c    the loops over lanes, per instruction set
  *
@@ -154,7 +156,7 @@ struct bi_call {
   const bi_code *code;
   void *const *data;
   size_t shared, own;
-  void (*prepare)(const void *program, char *memory);
+  void (*prepare)(const void *program, char *memory, const char *scratch);
   void (*job)(bi_call *call, bi_worker *worker, char *memory, int64_t i);
   int64_t per_job, items; /* for jobs that are groups of items */
   char *scratch;
@@ -166,6 +168,21 @@ void bi_call_jobs(bi_call *call, int64_t jobs);
 int bi_call_end(bi_call *call); /* 0, or -1 and a message if a CHECK failed */
 /* How many items of so many nanoseconds make a job. */
 int64_t bi_items_per_job(int64_t items, double nanoseconds);
+
+/* ---- copies with zeros in place of a gate */
+#define BI_PAD_AXES 16
+typedef struct bi_pad {
+  int count;                /* axes, outermost first */
+  int64_t size[BI_PAD_AXES], from[BI_PAD_AXES]; /* positions; steps in the source */
+  int64_t low[BI_PAD_AXES], high[BI_PAD_AXES];  /* where the gate is open */
+  int64_t base, elements, rows;
+} bi_pad;
+/* For a load along `row` whose gate is that every `gate` row is above 0. `out`
+ * becomes the row along which the copy is read. false: it cannot be said so, or
+ * the copy would have more than `most` elements. */
+bool bi_pad_make(bi_pad *pad, const bi_code *code, const int64_t *row, int64_t *const *gate,
+                 int ngates, int64_t most, int64_t *out);
+void bi_pad_row(const bi_pad *pad, int64_t i, size_t size, const void *source, void *copy);
 
 /* ---- the two kinds of programs */
 typedef struct bi_block bi_block;

@@ -64,7 +64,7 @@ static void call_job(void *context, int64_t i) {
   char *memory = (char *)worker + call_head();
   if (!worker->code) {
     worker->code = call->code;
-    call->prepare(call->program, memory);
+    call->prepare(call->program, memory, call->scratch);
   }
   worker->job = i;
   call->job(call, worker, memory, i);

@@ -21,10 +21,10 @@
 
 #ifdef TG_HOSTILE
 enum { CON_ROWS = 12, CON_WIDTH = 32, CON_DEPTH = 8, CON_CELLS = 512, CON_JOBS = 4,
-       CON_LEAST = 8, CON_SHARED = 1 << 14, CON_FLAT = 8 };
+       CON_LEAST = 8, CON_SHARED = 1 << 14, CON_FLAT = 8, CON_PADDED = 1 << 16 };
 #else
 enum { CON_ROWS = 96, CON_WIDTH = 256, CON_DEPTH = 256, CON_CELLS = 32768, CON_JOBS = 16,
-       CON_LEAST = 4096, CON_SHARED = 1 << 21, CON_FLAT = 64 };
+       CON_LEAST = 4096, CON_SHARED = 1 << 21, CON_FLAT = 64, CON_PADDED = 1 << 25 };
 #endif
 #define CON_GATES 8
 
@@ -34,7 +34,10 @@ typedef enum con_way { CON_IN_PLACE, CON_AFFINE, CON_GENERAL } con_way;
 typedef struct con_side {
   con_way way;
   int32_t value;            /* the instruction */
-  int32_t row, slot;        /* unless general */
+  const int64_t *row;       /* unless general */
+  int32_t slot;
+  bi_pad pad;               /* count 0: none; else read from a copy */
+  size_t pad_at;            /* where the copy is in the scratch memory */
   int ngates;
   int64_t *gate[CON_GATES]; /* rows: open where each is above 0 */
   bi_space space;           /* M or N */
@@ -61,6 +64,7 @@ struct bi_contract {
   int64_t panel_block;      /* elements of B packed per K block and N block */
   bi_plan epilogue;
   int64_t *gate_rows;
+  size_t pieces_at, shared_bytes; /* in scratch */
 };
 
 /* ---- compile: finding the contraction */
@@ -131,6 +135,18 @@ static bool con_gate(bi_contract *c, con_side *side, int32_t gate, int64_t **roo
   return true;
 }
 
+/* A gate costs for each element of A or B at each use; a padded copy once. */
+static void con_pad_side(bi_contract *c, con_side *side, int64_t **room) {
+  if (!side->ngates) return;
+  if (!bi_pad_make(&side->pad, c->code, side->row, side->gate, side->ngates, CON_PADDED, *room)) {
+    side->pad.count = 0;
+    return;
+  }
+  side->ngates = 0;
+  side->row = *room;
+  *room += c->code->nranges + 1;
+}
+
 static void con_way_of(bi_contract *c, con_side *side, int64_t **room) {
   const bi_code *code = c->code;
   const tg_ins *in = &code->ins[side->value];
@@ -143,11 +159,23 @@ static void con_way_of(bi_contract *c, con_side *side, int64_t **room) {
     return;
   }
   side->way = CON_AFFINE;
-  side->row = code->row_of[in->src[0]];
+  side->row = bi_row(code, code->row_of[in->src[0]]);
   side->slot = in->slot;
+  con_pad_side(c, side, room);
   const bi_space *space = &side->space;
-  bool contiguous = bi_row(code, side->row)[space->range[space->count - 1]] == 1;
+  bool contiguous = side->row[space->range[space->count - 1]] == 1;
   side->cost = (contiguous ? 0.2 : 0.5) + (side->ngates ? 0.4 : 0);
+}
+
+/* Is the operand fit to be read where it lies? Only if it runs along K: rows
+ * that are far apart at each step would fight for the same cache lines. */
+static bool con_in_place(const bi_contract *c, const con_side *side) {
+  if (side->way == CON_GENERAL || side->ngates) return false;
+  for (int s = 0; s < c->depth.count; s++) {
+    int64_t step = side->row[c->depth.range[s]];
+    if (step >= -2 && step <= 2 && step != 0) return true;
+  }
+  return false;
 }
 
 /* Nanoseconds per multiplication with side `a` as A. */
@@ -159,7 +187,7 @@ static double con_cost(const bi_contract *c, int a, int store_side) {
   double left = n - (double)whole;
   double padded = (double)whole + (left > half ? full : left > 0 ? half * 1.3 : 0);
   double cost = 0.022 * padded / n + B->cost / m;
-  if (A->way != CON_AFFINE || A->ngates) cost += A->cost / (n < CON_WIDTH ? n : CON_WIDTH);
+  if (!con_in_place(c, A)) cost += A->cost / (n < CON_WIDTH ? n : CON_WIDTH);
   if (store_side == a) cost += 0.3 / (double)c->k;
   return cost;
 }
@@ -173,7 +201,7 @@ static void con_orient(bi_contract *c, int store_side) {
     c->lanes = 1 - store_side;
   }
   con_side *A = &c->side[0];
-  if (A->way == CON_AFFINE && !A->ngates) A->way = CON_IN_PLACE;
+  if (con_in_place(c, A)) A->way = CON_IN_PLACE;
   c->count[0] = A->space.lanes;
   c->count[1] = c->side[1].space.lanes;
 }
@@ -211,7 +239,7 @@ static bool con_classify(bi_contract *c) {
 static void con_order_depth(bi_contract *c) {
   for (int s = 0; s < 2; s++)
     if (c->side[s].way != CON_GENERAL) {
-      con_space(c->code, c->code->folds, bi_row(c->code, c->side[s].row), &c->depth);
+      con_space(c->code, c->code->folds, c->side[s].row, &c->depth);
       return;
     }
 }
@@ -249,6 +277,20 @@ static void con_blocks(bi_contract *c) {
   c->panel_block = c->block[1] * c->kblock;
   double panels = (double)(c->batch.total * c->blocks[1] * c->kblocks) * (double)c->panel_block;
   c->shared = c->blocks[0] > 1 && panels * (double)c->size <= CON_SHARED * 4.0;
+}
+
+/* Shared scratch: packed panels of B, padded copies, pieces. */
+static void con_share(bi_contract *c) {
+  size_t at = c->shared ? (size_t)(c->batch.total * c->blocks[1] * c->kblocks) *
+                              (size_t)c->panel_block * c->size
+                        : 0;
+  for (int s = 0; s < 2; s++) {
+    c->side[s].pad_at = at = (at + 63) & ~(size_t)63;
+    at += c->side[s].pad.count ? (size_t)c->side[s].pad.elements * c->size : 0;
+  }
+  c->pieces_at = at = (at + 63) & ~(size_t)63;
+  int64_t jobs = c->batch.total * c->blocks[0] * c->blocks[1];
+  c->shared_bytes = at + (c->pieces > 1 ? (size_t)(jobs * c->pieces * c->cells) * c->size : 0);
 }
 
 /* ---- compile: plans */
@@ -297,14 +339,16 @@ static bool con_prepare(bi_contract *c, bool *suits) {
   *suits = con_find(c) && con_classify(c);
   if (!*suits) return false;
   size_t width = (size_t)c->code->nranges + 1;
-  c->gate_rows = tg_alloc(2 * CON_GATES * width * sizeof(int64_t));
+  c->gate_rows = tg_alloc(2 * (CON_GATES + 1) * width * sizeof(int64_t));
   if (!c->gate_rows) return false;
   int64_t *room = c->gate_rows;
   for (int s = 0; s < 2; s++) con_way_of(c, &c->side[s], &room);
   con_orient(c, con_store_side(c, con_store_row(c->code)));
   con_order_depth(c);
   con_blocks(c);
-  return con_plan_side(c, 0) && con_plan_side(c, 1) && con_plan_epilogue(c);
+  if (!con_plan_side(c, 0) || !con_plan_side(c, 1) || !con_plan_epilogue(c)) return false;
+  con_share(c);
+  return true;
 }
 
 bi_contract *bi_contract_new(const bi_code *code, bool *suits) {
@@ -333,6 +377,7 @@ typedef struct con_work {
   int64_t *packed;            /* offsets along K of a packed panel of A */
   int64_t *gate_lane[CON_GATES], *gate_deep[CON_GATES];
   char *panel[2], *cells, *tile;
+  const char *scratch;        /* what all workers share */
 } con_work;
 
 /* Lays out a worker's memory; with memory NULL only measures it. */
@@ -365,10 +410,11 @@ static size_t con_layout(const bi_contract *c, char *memory, con_work *work) {
   return at + bi_state_bytes(&c->epilogue);
 }
 
-static void con_work_init(const void *program, char *memory) {
+static void con_work_init(const void *program, char *memory, const char *scratch) {
   const bi_contract *c = program;
   con_work *work = (con_work *)(void *)memory;
   con_layout(c, memory, work);
+  work->scratch = scratch;
   for (int64_t p = 0; p < c->kblock; p++) work->packed[p] = p * c->micro->rows;
 }
 
@@ -466,6 +512,14 @@ static int64_t con_row_base(const bi_worker *worker, const int64_t *row) {
   return base;
 }
 
+/* Where the operand's positions count from. */
+static const char *con_source(const bi_contract *c, const bi_worker *worker,
+                              const con_work *work, const con_side *side) {
+  const char *memory = worker->data[side->slot];
+  if (side->pad.count) memory = work->scratch + side->pad_at;
+  return memory + con_row_base(worker, side->row) * (int64_t)c->size;
+}
+
 /* Open everywhere in this panel? */
 static bool con_panel_open(const con_panel *p) {
   for (int g = 0; g < p->side->ngates; g++) {
@@ -495,7 +549,7 @@ static void con_pack_panel(const con_panel *p) {
 static void con_tables(const bi_contract *c, con_work *work, int s, int64_t j, int64_t n,
                        int64_t k0, int64_t k) {
   const con_side *side = &c->side[s];
-  const int64_t *row = bi_row(c->code, side->row);
+  const int64_t *row = side->row;
   bi_fill_table(&side->space, row, j, n, work->lane[s]);
   bi_fill_table(&c->depth, row, k0, k, work->deep[s]);
   for (int g = 0; g < side->ngates; g++) {
@@ -514,7 +568,7 @@ static void con_pack_affine(const bi_contract *c, bi_worker *worker, con_work *w
                             int64_t n, int64_t k, char *to) {
   const con_side *side = &c->side[s];
   con_panel p = {.c = c, .side = side, .work = work, .deep = work->deep[s], .k = k, .to = to};
-  p.base = (const char *)worker->data[side->slot] + bi_base(worker, side->row) * (int64_t)c->size;
+  p.base = con_source(c, worker, work, side);
   for (int g = 0; g < side->ngates; g++) p.gate_base[g] = con_row_base(worker, side->gate[g]);
   for (int64_t j = 0; j < n; j += p.width) {
     p.width = con_panel_width(c, s, n - j);
@@ -693,15 +747,35 @@ static char *con_shared_panel(const bi_call *call, const bi_contract *c, int64_t
   return call->scratch + (size_t)at * c->size;
 }
 
-static size_t con_shared_bytes(const bi_contract *c) {
-  if (!c->shared) return 0;
-  return ((size_t)(c->batch.total * c->blocks[1] * c->kblocks * c->panel_block) * c->size + 63) &
-         ~(size_t)63;
-}
-
 static int64_t con_k_length(const bi_contract *c, int64_t kblock) {
   int64_t left = c->k - kblock * c->kblock;
   return left < c->kblock ? left : c->kblock;
+}
+
+/* Rows of a padded copy. */
+static void con_pad_job(bi_call *call, bi_worker *worker, char *memory, int64_t i) {
+  const bi_contract *c = call->program;
+  (void)memory;
+  for (int s = 0; s < 2; s++) {
+    const con_side *side = &c->side[s];
+    int64_t end = (i + 1) * call->per_job;
+    if (end > side->pad.rows) end = side->pad.rows;
+    for (int64_t row = i * call->per_job; side->pad.count && row < end; row++)
+      bi_pad_row(&side->pad, row, c->size, worker->data[side->slot], call->scratch + side->pad_at);
+  }
+}
+
+static void con_make_copies(const bi_contract *c, bi_call *call) {
+  int64_t rows = 0, elements = 0;
+  for (int s = 0; s < 2; s++) {
+    if (!c->side[s].pad.count) continue;
+    if (c->side[s].pad.rows > rows) rows = c->side[s].pad.rows;
+    elements += c->side[s].pad.elements;
+  }
+  if (!rows) return;
+  call->job = con_pad_job;
+  call->per_job = bi_items_per_job(rows, 0.3 * (double)elements / (double)rows + 10);
+  bi_call_jobs(call, (rows + call->per_job - 1) / call->per_job);
 }
 
 /* Packs one K block of one N block of B for all jobs. */
@@ -724,7 +798,7 @@ static void con_multiply(bi_call *call, bi_worker *worker, con_work *work, const
   int64_t begin = job->piece * c->piece_blocks, end = begin + c->piece_blocks;
   if (end > c->kblocks) end = c->kblocks;
   if (A->way == CON_IN_PLACE)
-    t.base = (const char *)worker->data[A->slot] + bi_base(worker, A->row) * (int64_t)c->size;
+    t.base = con_source(c, worker, work, A);
   for (int64_t b = begin; b < end; b++) {
     int64_t k0 = b * c->kblock;
     t.k = con_k_length(c, b);
@@ -773,7 +847,7 @@ static void con_run_job(bi_call *call, bi_worker *worker, char *memory, int64_t 
 }
 
 static char *con_piece(const bi_call *call, const bi_contract *c, int64_t number, int64_t piece) {
-  return call->scratch + con_shared_bytes(c) +
+  return call->scratch + c->pieces_at +
          (size_t)((number * c->pieces + piece) * c->cells) * c->size;
 }
 
@@ -803,9 +877,11 @@ int bi_contract_run(const bi_contract *c, void *const *data) {
   int64_t packs = c->shared ? c->batch.total * c->blocks[1] * c->kblocks : 0;
   con_work measure;
   call.own = con_layout(c, NULL, &measure);
-  call.shared = con_shared_bytes(c);
-  if (c->pieces > 1) call.shared += (size_t)(jobs * c->cells) * c->size;
-  if (!bi_call_begin(&call, jobs > packs ? jobs : packs)) return -1;
+  call.shared = c->shared_bytes;
+  int64_t most = jobs > packs ? jobs : packs;
+  if (c->side[0].pad.rows + c->side[1].pad.rows > most) most = INT32_MAX;
+  if (!bi_call_begin(&call, most)) return -1;
+  con_make_copies(c, &call);
   call.job = con_pack_job;
   if (packs) bi_call_jobs(&call, packs);
   call.job = c->pieces > 1 ? con_piece_job : con_run_job;
