@@ -174,6 +174,27 @@ static tg_entry view(const tg_graph *g, int32_t i) {
   return v;
 }
 
+static bool within_limits(const tg_entry *e) {
+  return e->ops < MOST_OPS && e->loads <= MOST_LOADS && e->depth < MOST_DEPTH;
+}
+
+/* Sums count what several operands share several times: an upper bound. Where
+ * it exceeds the limits, this counts each op and each memory once, as the kernel
+ * will, and stops at the limits. */
+static void count_once(tg_graph *g, tg_entry *e) {
+  int32_t stack[3 * MOST_OPS + 3], n = 0, stamp = ++g->stamp;
+  e->ops = e->loads = 0;
+  for (int s = 0; s < 3 && e->src[s] >= 0; s++) stack[n++] = e->src[s];
+  while (n && within_limits(e)) {
+    tg_entry *x = &g->entry[stack[--n]];
+    if (x->seen == stamp) continue;
+    x->seen = stamp;
+    if (x->stored || x->node->op == TG_OP_BUFFER) e->loads++;
+    else if (x->src[0] >= 0) e->ops++;
+    for (int s = 0; s < 3 && !x->stored && x->src[s] >= 0; s++) stack[n++] = x->src[s];
+  }
+}
+
 /* Adds up the operands of e; stores the largest until the limits hold. */
 static void add_up(tg_graph *g, tg_entry *e) {
   for (;;) {
@@ -192,8 +213,8 @@ static void add_up(tg_graph *g, tg_entry *e) {
         largest = e->src[s];
       }
     }
-    bool fits = e->ops < MOST_OPS && e->loads <= MOST_LOADS && e->depth < MOST_DEPTH;
-    if (fits || largest < 0) break;
+    if (!within_limits(e)) count_once(g, e);
+    if (within_limits(e) || largest < 0) break;
     store_below(g, largest);
     if (view(g, largest).depth) g->entry[largest].stored = true; /* movement alone was too deep */
   }

@@ -18,6 +18,7 @@ typedef struct tg_entry {
   bool sum_chain;    /* its expression is movement over a sum */
   bool epilogue;     /* its expression may follow that reduce in one kernel */
   int32_t ops, cost, loads, depth; /* of its expression, down to memory */
+  int32_t seen;      /* the count that has counted it */
 } tg_entry;
 
 typedef struct tg_graph {
@@ -25,6 +26,7 @@ typedef struct tg_graph {
   int64_t count, room;
   int64_t *table;    /* node -> entry + 1, by hash of the pointer */
   int64_t table_size;
+  int32_t stamp;     /* of the last count */
 } tg_graph;
 
 /* Collects the graph. 0, or -1 and nothing to free. Linear, iterative. */
