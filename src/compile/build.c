@@ -352,34 +352,66 @@ static int32_t times(tg_builder *b, int32_t x, uint64_t ranges) {
   return tg_ir_alu(b, TG_OP_MUL, dtype, x, tg_ir_const(b, dtype, tg_value_of(dtype, n)), -1);
 }
 
-/* WHERE(c, x, 0) as x with the condition as deep as it goes. */
+/* The conditions of conjunction c that depend on no range but `ranges`; the
+ * others go to *rest. -1 stands for true. */
+static int32_t conditions_on(tg_builder *b, int32_t c, uint64_t ranges, int32_t *rest) {
+  int32_t out = -1;
+  *rest = -1;
+  while (c >= 0) {
+    const tg_ins in = *tg_ins_at(b, c);
+    int32_t one = in.op == TG_OP_AND ? in.src[0] : c;
+    bool fits = !(tg_ins_at(b, one)->ranges & ~ranges);
+    if (fits) out = tg_ir_and(b, one, out);
+    else *rest = tg_ir_and(b, one, *rest);
+    c = in.op == TG_OP_AND ? in.src[1] : -1;
+  }
+  return out;
+}
+
+/* WHERE(c, x, 0) as x with each condition as deep as it goes. */
 static int32_t push_condition(tg_builder *b, int32_t c, int32_t x) {
+  if (b->failed || c < 0) return x;
   const tg_ins in = *tg_ins_at(b, x);
   if (in.op == TG_OP_MUL && tg_dtype_is_float(in.dtype)) {
-    uint64_t ranges = tg_ins_at(b, c)->ranges;
+    int32_t factor[2], rest = c;
     for (int i = 0; i < 2; i++) {
-      if (ranges & ~tg_ins_at(b, in.src[i])->ranges) continue;
-      int32_t factor = push_condition(b, c, in.src[i]);
-      return tg_ir_alu(b, TG_OP_MUL, in.dtype, i ? in.src[0] : factor, i ? factor : in.src[1], -1);
+      int32_t fits = conditions_on(b, rest, tg_ins_at(b, in.src[i])->ranges, &rest);
+      factor[i] = push_condition(b, fits, in.src[i]);
     }
+    x = tg_ir_alu(b, TG_OP_MUL, in.dtype, factor[0], factor[1], -1);
+    c = rest;
   }
+  if (b->failed || c < 0) return x;
   int32_t zero = tg_ir_const(b, in.dtype, (tg_value){0});
   return tg_ir_alu(b, TG_OP_WHERE, in.dtype, c, x, zero);
 }
 
+/* Takes WHERE(c1, WHERE(c2, x, 0), 0) apart: x, and c1 and c2 in *condition. */
+static int32_t strip_conditions(tg_builder *b, int32_t x, int32_t *condition) {
+  *condition = -1;
+  for (;;) {
+    const tg_ins in = *tg_ins_at(b, x);
+    if (in.op != TG_OP_WHERE || !is_zero(tg_ins_at(b, in.src[2]))) return x;
+    *condition = tg_ir_and(b, in.src[0], *condition);
+    x = in.src[1];
+  }
+}
+
 int32_t tg_ir_reduce(tg_builder *b, tg_op fold, int32_t value, uint64_t ranges) {
   if (b->failed || !ranges) return value;
-  const tg_ins in = *tg_ins_at(b, value);
+  tg_ins in = *tg_ins_at(b, value);
   if (in.op == TG_OP_REDUCE && in.fold == fold)
     return tg_ir_reduce(b, fold, in.src[0], ranges | in.folded);
-  if (fold == TG_OP_ADD && in.op == TG_OP_WHERE && is_zero(tg_ins_at(b, in.src[2]))) {
-    const tg_ins inner = *tg_ins_at(b, in.src[1]);
-    if (inner.op == TG_OP_REDUCE && inner.fold == fold &&
-        !(tg_ins_at(b, in.src[0])->ranges & inner.folded))
-      return tg_ir_reduce(b, fold, push_condition(b, in.src[0], inner.src[0]),
+  if (fold == TG_OP_ADD && in.op == TG_OP_WHERE) {
+    int32_t condition, x = strip_conditions(b, value, &condition);
+    const tg_ins inner = *tg_ins_at(b, x);
+    bool nested = inner.op == TG_OP_REDUCE && inner.fold == fold && condition >= 0 &&
+                  !(tg_ins_at(b, condition)->ranges & inner.folded);
+    if (nested)
+      return tg_ir_reduce(b, fold, push_condition(b, condition, inner.src[0]),
                           ranges | inner.folded);
-    int32_t pushed = push_condition(b, in.src[0], in.src[1]);
-    if (pushed != value) return tg_ir_reduce(b, fold, pushed, ranges);
+    value = push_condition(b, condition, x);
+    in = *tg_ins_at(b, value);
   }
   uint64_t idle = ranges & ~in.ranges;
   if (idle) {
