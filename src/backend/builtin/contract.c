@@ -254,26 +254,37 @@ static int64_t con_even(int64_t n, int64_t most, int64_t to) {
   return con_pad((n + parts - 1) / parts, to);
 }
 
-static void con_blocks(bi_contract *c) {
-  int64_t width = c->micro->width[0], rows = c->micro->rows;
-  c->block[1] = con_even(c->count[1], CON_WIDTH, width);
-  int64_t most = CON_CELLS / c->block[1];
-  c->block[0] = con_even(c->count[0], most > CON_ROWS ? most : CON_ROWS, rows);
-  for (int s = 0; s < 2; s++) c->blocks[s] = (c->count[s] + c->block[s] - 1) / c->block[s];
-  if (c->blocks[0] * c->blocks[1] * c->batch.total < CON_JOBS && c->block[0] > CON_ROWS) {
-    c->block[0] = con_even(c->count[0], CON_ROWS, rows);
-    c->blocks[0] = (c->count[0] + c->block[0] - 1) / c->block[0];
-  }
-  c->kblock = con_even(c->k, CON_DEPTH, 1);
+/* Narrow blocks afford a longer K: their panels of B are short. */
+static void con_block_depth(bi_contract *c) {
+  int64_t depth = c->block[1] <= CON_WIDTH / 4 ? 4 * CON_DEPTH : CON_DEPTH;
+  c->kblock = con_even(c->k, depth, 1);
   c->kblocks = (c->k + c->kblock - 1) / c->kblock;
+}
+
+static void con_set_rows(bi_contract *c, int64_t most) {
+  c->block[0] = con_even(c->count[0], most, c->micro->rows);
+  for (int s = 0; s < 2; s++) c->blocks[s] = (c->count[s] + c->block[s] - 1) / c->block[s];
+}
+
+/* Too few blocks: a long K is split, else the rows. */
+static void con_split(bi_contract *c) {
   int64_t jobs = c->blocks[0] * c->blocks[1] * c->batch.total;
   c->pieces = 1;
   if (jobs < CON_JOBS && c->kblocks >= 4) {
-    c->pieces = CON_JOBS / jobs;
+    c->pieces = (CON_JOBS + jobs - 1) / jobs;
     if (c->pieces > c->kblocks / 2) c->pieces = c->kblocks / 2;
   }
+  if (jobs * c->pieces < CON_JOBS && c->block[0] > CON_ROWS) con_set_rows(c, CON_ROWS);
   c->piece_blocks = (c->kblocks + c->pieces - 1) / c->pieces;
   c->pieces = (c->kblocks + c->piece_blocks - 1) / c->piece_blocks;
+}
+
+static void con_blocks(bi_contract *c) {
+  c->block[1] = con_even(c->count[1], CON_WIDTH, c->micro->width[0]);
+  int64_t most = CON_CELLS / c->block[1];
+  con_set_rows(c, most > CON_ROWS ? most : CON_ROWS);
+  con_block_depth(c);
+  con_split(c);
   c->panel_block = c->block[1] * c->kblock;
   double panels = (double)(c->batch.total * c->blocks[1] * c->kblocks) * (double)c->panel_block;
   c->shared = c->blocks[0] > 1 && panels * (double)c->size <= CON_SHARED * 4.0;
@@ -663,11 +674,13 @@ typedef struct con_tile {
 #define CON_PLACE(T, name)                                                                 \
   static void con_place_##name(const T *tile, int64_t rows, int64_t n, int64_t width,      \
                                T *to, int64_t row_step, int64_t lane_step, bool add) {     \
-    for (int64_t j = 0; j < n; j++)                                                        \
-      for (int64_t i = 0; i < rows; i++) {                                                 \
-        T *at = to + i * row_step + j * lane_step;                                         \
-        *at = add ? *at + tile[i * width + j] : tile[i * width + j];                       \
-      }                                                                                    \
+    if (!add) {                                                                            \
+      for (int64_t j = 0; j < n; j++, tile++, to += lane_step)                             \
+        for (int64_t i = 0; i < rows; i++) to[i * row_step] = tile[i * width];             \
+      return;                                                                              \
+    }                                                                                      \
+    for (int64_t j = 0; j < n; j++, tile++, to += lane_step)                               \
+      for (int64_t i = 0; i < rows; i++) to[i * row_step] += tile[i * width];              \
   }
 CON_PLACE(float, f32)
 CON_PLACE(double, f64)
