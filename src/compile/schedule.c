@@ -23,9 +23,9 @@
 #include "compile/schedule.h"
 
 #ifdef TG_HOSTILE
-enum { MOST_OPS = 12, MOST_LOADS = 4, MOST_DEPTH = 16, CHEAP = 2 };
+enum { MOST_OPS = 12, MOST_LOADS = 4, MOST_DEPTH = 16, CHEAP = 2, MOST_COST = 1 << 20 };
 #else
-enum { MOST_OPS = 160, MOST_LOADS = 24, MOST_DEPTH = 160, CHEAP = 5 };
+enum { MOST_OPS = 160, MOST_LOADS = 24, MOST_DEPTH = 160, CHEAP = 5, MOST_COST = 1 << 20 };
 #endif
 
 /* ---- collecting the graph */
@@ -221,6 +221,7 @@ static void add_up(tg_graph *g, tg_entry *e) {
   e->ops++;
   e->depth++;
   e->cost += tg_op_table[e->node->op].cost;
+  if (e->cost > MOST_COST) e->cost = MOST_COST; /* x + x, many times over */
 }
 
 /* Two operands with different reductions cannot share a kernel. */
@@ -266,7 +267,8 @@ static void decide_move(tg_graph *g, tg_entry *e) {
 static void decide_index(tg_graph *g, tg_entry *e) {
   for (int s = 0; s < 3 && e->src[s] >= 0; s++) {
     tg_entry x = view(g, e->src[s]);
-    bool repeats = s == 1 && e->node->op == TG_OP_GATHER && x.cost > CHEAP;
+    bool repeats = s == 1 && e->node->op == TG_OP_GATHER && x.cost > CHEAP &&
+                   e->node->numel > x.node->numel;
     if (x.reduce >= 0 || repeats) store_below(g, e->src[s]);
     if (view(g, e->src[s]).reduce >= 0) g->entry[e->src[s]].stored = true;
   }
