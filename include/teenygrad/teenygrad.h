@@ -102,7 +102,9 @@ typedef struct tg_shape {
 typedef tg_shape tg_ints;
 
 /* TG_SHAPE(2, 3): a shape of two dimensions; TG_SCALAR: none at all.
- * TG_INTS(0, -1): a list of integers, for axes, strides, paddings. */
+ * TG_INTS(0, -1): a list of integers, for axes, strides, paddings. A list has
+ * room for 16, so what takes two numbers per axis (tg_shrink, tg_pad, tg_slice)
+ * takes tensors of at most 8 dimensions. */
 #ifdef __cplusplus
 } /* extern "C" */
 template <typename... Ints> inline tg_shape tg_make_shape(Ints... ints) {
