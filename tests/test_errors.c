@@ -258,7 +258,7 @@ TEST(errors_shapes_of_two) {
   CHECK_NULL(tg_matmul(ones(TG_SHAPE(2, 2, 3)), ones(TG_SHAPE(3, 3, 2))), "cannot be broadcast: 2 and 3");
   CHECK_NULL(tg_linear(a, ones(TG_SHAPE(3, 2)), .bias = b), "(4,)");
   CHECK_NULL(tg_binary_crossentropy(a, b), "(2, 3)");
-  CHECK_NULL(tg_assign(a, b), "tg_assign: (2, 3) of float32 on CPU cannot hold (4,)");
+  CHECK_NULL(tg_assign(a, b), "cannot hold (4,) of float32");
   CHECK_NULL(tg_cat(TG_LIST(a, b)), "tg_cat");
   CHECK_NULL(tg_cat(TG_LIST(a, ones(TG_SHAPE(2, 4)))), "(2, 4)");
   CHECK_NULL(tg_stack(TG_LIST(a, b)), "tg_stack");
@@ -353,7 +353,7 @@ TEST(errors_dtypes) {
   CHECK_NULL(tg_randn(TG_SHAPE(2), .dtype = TG_INT32), "makes floats, not int32");
   CHECK_NULL(tg_randint(TG_SHAPE(2), .dtype = TG_INT8, .low = 0, .high = 1000), "int8 does not hold");
   CHECK_NULL(tg_pow(i, -1), "integers to the negative power -1");
-  CHECK_NULL(tg_assign(a, i), "float32 on CPU cannot hold (2, 2) of int64");
+  CHECK_NULL(tg_assign(a, i), "cannot hold (2, 2) of int64");
   CHECK_NULL(tg_sparse_categorical_crossentropy(a, ones(TG_SHAPE(2))), "the labels are float32");
   CHECK_FAILS(tg_set_default_dtype(TG_INT8), "int8 is not a float dtype; use float16");
   CHECK_INT(tg_default_dtype(), TG_FLOAT32);
@@ -381,6 +381,8 @@ TEST(errors_creation) {
 }
 
 TEST(errors_devices) {
+  const char *device = tg_default_device();
+  tg_set_default_device("CPU");
   tg_tensor *a = ones(TG_SHAPE(2)), *r = tg_ones(TG_SHAPE(2), .device = "REF");
   CHECK_OK(a && r);
   CHECK_NULL(tg_ones(TG_SHAPE(2), .device = "TPU"), "tg_ones: there is no device \"TPU\"; tg_device_name lists them");
@@ -395,6 +397,7 @@ TEST(errors_devices) {
   CHECK_NULL(tg_take(r, whole(TG_SHAPE(1))), "the tensor is on REF, the index on CPU");
   CHECK_NULL(tg_set_grad(a, r), "the gradient is on REF, the tensor on CPU");
   CHECK_OK(tg_realize(tg_add(a, tg_to(r, "CPU"))));
+  tg_set_default_device(device);
 }
 
 TEST(errors_huge_shapes) {
