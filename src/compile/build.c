@@ -316,9 +316,9 @@ static bool is_one(const tg_ins *in) {
 static int32_t where(tg_builder *b, tg_dtype dtype, int32_t c, int32_t x, int32_t y) {
   if (x == y || tg_ins_is_int(b, c, 1)) return x;
   if (tg_ins_is_int(b, c, 0)) return y;
-  const tg_ins *in = tg_ins_at(b, x);
-  if (in->op == TG_OP_LOAD && is_zero(tg_ins_at(b, y)))
-    return tg_ir_load(b, in->slot, in->src[0], tg_ir_and(b, in->src[1], c));
+  const tg_ins in = *tg_ins_at(b, x); /* a copy: tg_ir_and may move them all */
+  if (in.op == TG_OP_LOAD && is_zero(tg_ins_at(b, y)))
+    return tg_ir_load(b, in.slot, in.src[0], tg_ir_and(b, in.src[1], c));
   return tg_ir_raw(b, blank(TG_OP_WHERE, dtype, c, x, y));
 }
 
