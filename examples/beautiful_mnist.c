@@ -6,6 +6,7 @@
  * with state. In training it uses the mean and variance of the batch, and keeps
  * running averages of them; in testing, where a guess must not depend on the
  * other images of the batch, it uses the averages.
+ * The learning rate falls from step to step, from --lr down to nothing.
  *
  * Build and run:  make examples && build/examples/beautiful_mnist
  */
@@ -59,7 +60,7 @@ static network make_network(void) {
       .c4 = tg_kaiming_uniform(TG_SHAPE(64, 64, 3, 3), .name = "c4", .a = 2.236),
       .b4 = tg_zeros(TG_SHAPE(64), .name = "b4"),
       .n2 = make_norm(64, "n2.weight", "n2.bias", "n2.mean", "n2.var"),
-      .l = tg_glorot_uniform(TG_SHAPE(576, 10), .name = "l"),
+      .l = tg_uniform(TG_SHAPE(576, 10), .low = -1.0 / 24, .high = 1.0 / 24, .name = "l"),
       .lb = tg_zeros(TG_SHAPE(10), .name = "lb"),
   };
 }
@@ -94,6 +95,8 @@ static int train(const network *n, const mnist *data, const options *o) {
     tg_tensor *loss = tg_sparse_categorical_crossentropy(out, y);
     tg_tensor *right = tg_mean(tg_eq(tg_argmax(out, .axis = TG_INTS(-1)), y));
     tg_zero_grad(optimizer);
+    /* Large steps first, small ones at the end: the learning rate falls to 0. */
+    tg_set_lr(optimizer, o->lr * (double)(o->steps + 1 - step) / (double)o->steps);
     tg_backward(loss);
     if (tg_step_with(optimizer, TG_LIST(loss, right, AVERAGES(n))) != 0) return -1;
     double l = tg_item(loss), r = tg_item(right);
@@ -118,7 +121,7 @@ static int run(const options *o) {
 }
 
 int main(int argc, char **argv) {
-  options o = {.program = "beautiful_mnist", .steps = 70, .batch = 512, .lr = 0.001, .seed = 1337,
+  options o = {.program = "beautiful_mnist", .steps = 70, .batch = 512, .lr = 0.004, .seed = 1337,
                .optimizer = "adam", .save = "beautiful_mnist.npz"};
   int status = -1;
   read_options(&o, argc, argv);

@@ -1000,7 +1000,8 @@ inline tg_tensor *tg_scaled_dot_product_attention(
     tg_tensor *q, tg_tensor *k, tg_tensor *v, tg_attention_opts o = tg_attention_opts()) {
   return tg_scaled_dot_product_attention(q, k, v, &o);
 }
-TG_OVERLOAD2(tg_tensor, tg_sparse_categorical_crossentropy, tg_tensor *, tg_tensor *, tg_crossentropy_opts)
+TG_OVERLOAD2(tg_tensor, tg_sparse_categorical_crossentropy, tg_tensor *, tg_tensor *,
+             tg_crossentropy_opts)
 TG_OVERLOAD1(tg_optimizer, tg_sgd, tg_list, tg_optim_opts)
 TG_OVERLOAD1(tg_optimizer, tg_adam, tg_list, tg_optim_opts)
 TG_OVERLOAD1(tg_optimizer, tg_adamw, tg_list, tg_optim_opts)
