@@ -73,7 +73,7 @@ TEST(errors_null_data) {
 
 TEST(errors_null_autograd) {
   tg_tensor *n = NULL;
-  const tg_function function = {"mine", forward, NULL, NULL};
+  static const tg_function function = {"mine", forward, NULL, NULL};
   tg_fail("first");
   THROUGH(tg_set_requires_grad(n, TG_GRAD_YES));
   THROUGH(tg_grad(n));
@@ -500,7 +500,7 @@ TEST(errors_backward) {
 }
 
 TEST(errors_functions_of_the_user) {
-  const tg_function nameless = {NULL, forward, NULL, NULL}, no_gradient = {"mine", forward, NULL, NULL};
+  static const tg_function nameless = {NULL, forward, NULL, NULL}, no_gradient = {"mine", forward, NULL, NULL};
   tg_tensor *x = leaf(TG_SHAPE(2));
   CHECK_NULL(tg_apply(&nameless, TG_LIST(x), NULL), "tg_apply: the Function has no name or no forward");
   CHECK_NULL(tg_apply(NULL, TG_LIST(x), NULL), "tg_apply");

@@ -454,7 +454,8 @@ int tg_backward(tg_tensor *loss);
  * returns the result. `backward` fills grads[i] (NULL: none) for each input,
  * given d loss / d output; it returns 0, or -1 after tg_fail. NULL: asking for
  * the gradient is an error. `destroy` frees `user` when the Function's record
- * goes, or at once when tg_apply fails (NULL: nothing to free). */
+ * goes, or at once when tg_apply fails (NULL: nothing to free). Records keep the
+ * address of the tg_function, not a copy: let it be static. */
 typedef struct tg_function {
   const char *name;
   tg_tensor *(*forward)(tg_context *context, tg_tensor *const *inputs, int count);
