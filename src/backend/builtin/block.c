@@ -23,8 +23,6 @@ enum { BLOCK_PIECES = 4, BLOCK_PIECE_LEAST = 2 };
 enum { BLOCK_PIECES = 16, BLOCK_PIECE_LEAST = 16 };
 #endif
 
-typedef enum block_fold { FOLD_NONE, FOLD_OUTER, FOLD_INNER, FOLD_MIXED } block_fold;
-
 struct bi_block {
   const bi_code *code;
   bi_plan body, epilogue;
@@ -32,9 +30,7 @@ struct bi_block {
   uint64_t inner_moves;
   int nreduce;
   int32_t reduce[BLOCK_REDUCES];
-  block_fold fold;
   int64_t folded;       /* lanes per result within a tile */
-  int64_t *result_lane, *fold_lane; /* FOLD_MIXED: lane = result_lane + fold_lane */
   int64_t pieces, per_piece;
   size_t body_bytes, epilogue_bytes, acc_bytes;
   double nanoseconds;   /* a guess, per outer iteration */
@@ -180,42 +176,6 @@ static void block_results(const bi_code *code, const bi_space *body, bi_space *o
   out->lanes = out->chunk * out->inner;
 }
 
-static block_fold block_fold_kind(const bi_code *code, const bi_space *body, int64_t folded) {
-  int changes = 0, before = -1;
-  for (int s = 0; s < body->count; s++) {
-    int kind = code->range[body->range[s]].kind == TG_FOLD;
-    changes += s > 0 && kind != before;
-    before = kind;
-  }
-  if (folded == 1) return FOLD_NONE;
-  if (changes == 0) return FOLD_INNER;
-  if (changes == 1 && !before) return FOLD_OUTER;
-  return changes == 1 && folded > 12 ? FOLD_INNER : FOLD_MIXED;
-}
-
-/* Lane numbers of the results, and what folding adds to them. */
-static bool block_fold_lanes(bi_block *block) {
-  const bi_space *body = &block->body.space;
-  int64_t row[TG_MAX_RANGES] = {0}, step = 1;
-  bi_space folds = {.count = 0};
-  for (int s = body->count - 1; s >= 0; s--) {
-    row[body->range[s]] = step;
-    step *= body->size[s];
-  }
-  for (int s = 0; s < body->count; s++) {
-    if (block->code->range[body->range[s]].kind == TG_LOOP) continue;
-    folds.range[folds.count] = body->range[s];
-    folds.size[folds.count++] = s == 0 ? body->chunk : body->size[s];
-  }
-  int64_t results = block->epilogue.space.lanes;
-  block->result_lane = tg_alloc((size_t)(results + block->folded) * sizeof(int64_t));
-  if (!block->result_lane) return false;
-  block->fold_lane = block->result_lane + results;
-  bi_fill_table(&block->epilogue.space, row, 0, results, block->result_lane);
-  bi_fill_table(&folds, row, 0, block->folded, block->fold_lane);
-  return true;
-}
-
 static void block_split(bi_block *block) {
   int64_t tiles = block->outer.total, steps = block->inner.total;
   block->pieces = 1;
@@ -237,11 +197,10 @@ static bool block_epilogue(bi_block *block, int32_t *roots) {
   uint64_t hot = block->outer.count ? block_innermost(&block->outer) : BI_ALL;
   if (!bi_plan_make(&block->epilogue, code, &results, roots, count, hot)) return false;
   block->folded = block->body.space.lanes / results.lanes;
-  block->fold = block_fold_kind(code, &block->body.space, block->folded);
   block_split(block);
   block->epilogue_bytes = bi_state_bytes(&block->epilogue);
   block->acc_bytes = (size_t)block->nreduce * (size_t)block->body.space.lanes * 8;
-  return block->fold != FOLD_MIXED || block_fold_lanes(block);
+  return true;
 }
 
 static bool block_prepare(bi_block *block, bool reduces, int32_t *roots) {
@@ -319,7 +278,6 @@ void bi_block_free(bi_block *block) {
   if (!block) return;
   bi_plan_free(&block->body);
   bi_plan_free(&block->epilogue);
-  tg_free(block->result_lane);
   tg_free(block);
 }
 
@@ -328,13 +286,11 @@ void bi_block_free(bi_block *block) {
 typedef struct block_work {
   bi_state body, epilogue;
   void *acc[BLOCK_REDUCES];
-  char *temp; /* as large as one accumulator */
 } block_work;
 
 static size_t block_work_bytes(const bi_block *block) {
   size_t head = (sizeof(block_work) + 63) & ~(size_t)63;
-  return head + block->body_bytes + block->epilogue_bytes + block->acc_bytes +
-         (size_t)block->body.space.lanes * 8 + 64;
+  return head + block->body_bytes + block->epilogue_bytes + block->acc_bytes + 64;
 }
 
 static void block_work_init(const void *program, char *memory, const char *scratch) {
@@ -350,7 +306,6 @@ static void block_work_init(const void *program, char *memory, const char *scrat
   bi_set_lanes(&work->epilogue, block->code, 0, block->epilogue.space.lanes);
   memory += block->epilogue_bytes;
   for (int k = 0; k < block->nreduce; k++) work->acc[k] = memory + k * block->body.space.lanes * 8;
-  work->temp = memory + block->acc_bytes;
 }
 
 /* The lanes of the tile at the worker's position. */
@@ -433,29 +388,46 @@ static void block_fold_steps(const bi_block *block, bi_worker *worker, block_wor
   }
 }
 
-/* Folds the lanes of each result into `out`. */
-static void block_fold_tile(const bi_block *block, block_work *work, int k, int64_t results,
-                            char *out) {
+/* n lanes as [n / (folded * inner)][folded][inner]: folds the middle, in place. */
+static void block_fold_axis(const bi_block *block, int k, char *acc, int64_t n, int64_t folded,
+                            int64_t inner) {
   const bi_loops *v = block->code->vector;
-  bi_lane lane = block_lane(block, k);
   const tg_ins *in = &block->code->ins[block->reduce[k]];
-  bi_loop fold = in->fold == TG_OP_MAX ? v->fold_max[lane] : v->fold_add[lane];
+  bi_lane lane = block_lane(block, k);
+  bool max = in->fold == TG_OP_MAX;
+  bi_loop fold = max ? v->fold_max[lane] : v->fold_add[lane], op = block_op(block, k);
   int log2 = bi_lane_log2(lane);
-  const char *acc = work->acc[k];
-  if (block->fold == FOLD_NONE || block->fold == FOLD_OUTER) {
-    memcpy(out, acc, (size_t)results << log2);
-    for (int64_t f = 1; f < block->folded; f++)
-      block_op(block, k)(results, out, out, acc + ((f * results) << log2), NULL);
-  } else if (block->fold == FOLD_INNER) {
-    for (int64_t i = 0; i < results; i++)
-      fold(block->folded, out + (i << log2), acc + ((i * block->folded) << log2), NULL, NULL);
-  } else {
-    for (int64_t f = 0; f < block->folded; f++) {
-      const char *from = acc + (block->fold_lane[f] << log2);
-      v->gather[log2](results, f ? work->temp : out, from, block->result_lane, NULL);
-      if (f) block_op(block, k)(results, out, out, work->temp, NULL);
-    }
+  int64_t outer = n / (folded * inner);
+  if (folded == 1) return;
+  if (inner == 1 && folded == 2 && lane == BI_F32) {
+    v->pairs[max](outer, acc, acc, NULL, NULL);
+    return;
   }
+  for (int64_t i = 0; i < outer; i++) {
+    char *to = acc + ((i * inner) << log2), *from = acc + ((i * folded * inner) << log2);
+    if (inner == 1) {
+      fold(folded, to, from, NULL, NULL);
+      continue;
+    }
+    op(inner, to, from, from + (inner << log2), NULL);
+    for (int64_t f = 2; f < folded; f++) op(inner, to, to, from + ((f * inner) << log2), NULL);
+  }
+}
+
+/* Folds the n lanes of the tile to one per result, innermost range first. */
+static void *block_fold_tile(const bi_block *block, block_work *work, int k, int64_t n) {
+  const bi_space *space = &block->body.space;
+  int64_t inner = 1;
+  for (int s = space->count - 1; s >= 0; s--) {
+    int64_t size = s == 0 ? space->chunk : space->size[s];
+    if (block->code->range[space->range[s]].kind == TG_LOOP) {
+      inner *= size;
+      continue;
+    }
+    block_fold_axis(block, k, work->acc[k], n, size, inner);
+    n /= size;
+  }
+  return work->acc[k];
 }
 
 static void block_finish(const bi_block *block, bi_worker *worker, block_work *work,
@@ -463,7 +435,8 @@ static void block_finish(const bi_block *block, bi_worker *worker, block_work *w
   int64_t results = block_lanes(&block->epilogue.space, worker->pos);
   for (int k = 0; k < block->nreduce; k++) {
     int32_t reg = block->epilogue.reg_of[block->reduce[k]];
-    if (reg >= 0) block_fold_tile(block, work, k, results, work->epilogue.reg[reg]);
+    if (reg >= 0)
+      work->epilogue.reg[reg] = block_fold_tile(block, work, k, results * block->folded);
   }
   bi_eval(&work->epilogue, worker, results, moved);
 }

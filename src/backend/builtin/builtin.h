@@ -39,6 +39,7 @@ typedef struct bi_code {
   int64_t *rows;     /* each nranges strides, then the offset */
   uint64_t *moving;  /* per row: ranges with a stride */
   tg_range range[TG_MAX_RANGES]; /* merged away: size 1 */
+  int rest[TG_MAX_RANGES];       /* the inner part of a range that was split; 0: none */
   uint64_t loops, folds, serials;
   const bi_loops *vector;
 } bi_code;

@@ -188,8 +188,10 @@ static double con_cost(const bi_contract *c, int a, int store_side) {
   double padded = (double)whole + (left > half ? full : left > 0 ? half * 1.3 : 0);
   double cost = 0.022 * padded / n + B->cost / m;
   if (!con_in_place(c, A)) cost += A->cost / (n < CON_WIDTH ? n : CON_WIDTH);
-  if (store_side == a) cost += 0.3 / (double)c->k;
-  return cost;
+  /* each tile: a call, and its way out, slow when it is not straight */
+  double rows = m < c->micro->rows ? m : c->micro->rows, width = left > half || whole ? full : half;
+  bool straight = store_side != a && n > CON_FLAT;
+  return cost + (20 / (rows * width) + (straight ? 0.1 : 0.6)) / (double)c->k;
 }
 
 static void con_orient(bi_contract *c, int store_side) {

@@ -1,7 +1,9 @@
 /* builtin/program: what a kernel is, before deciding how to run it.
  *
  * Every int64 instruction that is affine in the ranges becomes a row of strides
- * and an offset. Then ranges merge: if in every row that anything but index
+ * and an offset. A range that is divided by one of its divisors (the gradient of
+ * pooling asks for r / 2) is split into two first, and so its quotient and rest are affine
+ * too. Then ranges merge: if in every row that anything but index
  * arithmetic looks at, range a moves as far as b does in all its steps, the two
  * are one longer range, and lanes run on where the shape had a seam.
  */
@@ -17,10 +19,41 @@ void bi_code_free(bi_code *code) {
   tg_free(code);
 }
 
+/* ---- splitting */
+
+/* The divisor if instruction i is a range divided evenly; else 0. */
+static int64_t split_of(const tg_kernel *kernel, int32_t i) {
+  const tg_ins *in = &kernel->ins[i];
+  if (in->op != TG_OP_DIV && in->op != TG_OP_MOD) return 0;
+  const tg_ins *x = &kernel->ins[in->src[0]], *d = &kernel->ins[in->src[1]];
+  if (in->dtype != TG_INT64 || x->op != TG_OP_RANGE || d->op != TG_OP_CONST) return 0;
+  const tg_range *range = &kernel->range[x->slot];
+  if (d->value.i < 2 || d->value.i >= range->size || range->size % d->value.i) return 0;
+  return range->kind == TG_SERIAL ? 0 : d->value.i;
+}
+
+/* Each range is split once, by the first divisor met: the rest becomes a new
+ * range, code->rest its number. */
+static void code_split(bi_code *code, const tg_kernel *kernel) {
+  memset(code->rest, 0, sizeof code->rest);
+  for (int32_t i = 0; i < kernel->count; i++) {
+    int64_t divisor = split_of(kernel, i);
+    if (!divisor || code->nranges == TG_MAX_RANGES - 1) continue;
+    int r = kernel->ins[kernel->ins[i].src[0]].slot;
+    if (code->rest[r]) continue;
+    code->rest[r] = code->nranges;
+    code->range[code->nranges] = code->range[r];
+    code->range[code->nranges++].size = divisor;
+    code->range[r].size /= divisor;
+  }
+}
+
 static bool code_copy(bi_code *code, const tg_kernel *kernel) {
-  size_t count = (size_t)kernel->count, width = (size_t)kernel->nranges + 1;
-  code->count = kernel->count;
   code->nranges = kernel->nranges;
+  memcpy(code->range, kernel->range, sizeof code->range);
+  code_split(code, kernel);
+  size_t count = (size_t)kernel->count, width = (size_t)code->nranges + 1;
+  code->count = kernel->count;
   code->nslots = kernel->nslots;
   code->vector = bi_vector();
   code->ins = tg_alloc(count * sizeof *code->ins + 1);
@@ -30,7 +63,6 @@ static bool code_copy(bi_code *code, const tg_kernel *kernel) {
   code->moving = tg_alloc_zero(count * sizeof *code->moving + 1);
   if (!code->ins || !code->slot || !code->row_of || !code->rows || !code->moving) return false;
   if (count) memcpy(code->ins, kernel->ins, count * sizeof *code->ins);
-  memcpy(code->range, kernel->range, sizeof code->range);
   for (int32_t s = 0; s < kernel->nslots; s++) code->slot[s] = kernel->slot[s].dtype;
   return true;
 }
@@ -48,13 +80,31 @@ static bool row_is_constant(const bi_code *code, const int64_t *row) {
   return true;
 }
 
+static void row_range(const bi_code *code, int r, int64_t *out) {
+  int rest = code->rest[r];
+  out[r] = rest ? code->range[rest].size : 1;
+  if (rest) out[rest] = 1;
+}
+
+/* A split range divided by what it was split by. */
+static bool row_divided(const bi_code *code, const tg_ins *in, int64_t *out) {
+  if (in->op != TG_OP_DIV && in->op != TG_OP_MOD) return false;
+  const tg_ins *x = &code->ins[in->src[0]], *d = &code->ins[in->src[1]];
+  if (x->op != TG_OP_RANGE || d->op != TG_OP_CONST) return false;
+  int rest = code->rest[x->slot];
+  if (!rest || d->value.i != code->range[rest].size) return false;
+  out[in->op == TG_OP_DIV ? x->slot : rest] = 1;
+  return true;
+}
+
 /* The row of instruction i from those of its operands; false: not affine. */
 static bool row_find(const bi_code *code, int32_t i, int64_t *out) {
   const tg_ins *in = &code->ins[i];
   const int64_t *x = NULL, *y = NULL;
   if (in->dtype != TG_INT64) return false;
   if (in->op == TG_OP_CONST) return out[code->nranges] = in->value.i, true;
-  if (in->op == TG_OP_RANGE) return out[in->slot] = 1, true;
+  if (in->op == TG_OP_RANGE) return row_range(code, in->slot, out), true;
+  if (row_divided(code, in, out)) return true;
   if (in->src[0] >= 0 && code->row_of[in->src[0]] >= 0) x = bi_row(code, code->row_of[in->src[0]]);
   if (in->src[1] >= 0 && code->row_of[in->src[1]] >= 0) y = bi_row(code, code->row_of[in->src[1]]);
   if (!x) return false;
@@ -70,6 +120,10 @@ static bool row_find(const bi_code *code, int32_t i, int64_t *out) {
 
 static void code_rows(bi_code *code) {
   int32_t rows = 0;
+  for (int32_t i = 0; i < code->count; i++)
+    for (int r = 0; code->ins[i].op == TG_OP_REDUCE && r < code->nranges; r++)
+      if (code->rest[r] && (code->ins[i].folded >> r & 1))
+        code->ins[i].folded |= UINT64_C(1) << code->rest[r];
   for (int32_t i = 0; i < code->count; i++) {
     int64_t *row = code->rows + (int64_t)rows * (code->nranges + 1);
     code->row_of[i] = -1;
@@ -140,6 +194,20 @@ static void code_merge(bi_code *code) {
       }
 }
 
+static void code_row_mask(bi_code *code, int32_t i, int32_t at) {
+  code->moving[at] = 0;
+  for (int r = 0; r < code->nranges; r++)
+    if (bi_row(code, at)[r] && code->range[r].size > 1) code->moving[at] |= UINT64_C(1) << r;
+  code->ins[i].ranges = code->moving[at];
+}
+
+static void code_mask(const bi_code *code, tg_ins *in) {
+  in->ranges = 0;
+  for (int k = 0; k < 3; k++)
+    if (in->src[k] >= 0) in->ranges |= code->ins[in->src[k]].ranges;
+  if (in->op == TG_OP_REDUCE) in->ranges &= ~in->folded;
+}
+
 static void code_masks(bi_code *code) {
   for (int r = 0; r < code->nranges; r++) {
     uint64_t bit = UINT64_C(1) << r;
@@ -150,11 +218,8 @@ static void code_masks(bi_code *code) {
   }
   for (int32_t i = 0; i < code->count; i++) {
     int32_t at = code->row_of[i];
-    if (at < 0) continue;
-    code->moving[at] = 0;
-    for (int r = 0; r < code->nranges; r++)
-      if (bi_row(code, at)[r] && code->range[r].size > 1) code->moving[at] |= UINT64_C(1) << r;
-    code->ins[i].ranges = code->moving[at];
+    if (at >= 0) code_row_mask(code, i, at);
+    else code_mask(code, &code->ins[i]);
   }
 }
 

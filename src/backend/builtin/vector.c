@@ -86,32 +86,9 @@ BV_GUARDED(2, uint16_t)
 BV_GUARDED(4, uint32_t)
 BV_GUARDED(8, uint64_t)
 
-#define BV_ROUND(x, y, by) (x += y, y = (y << by | y >> (32 - by)) ^ x)
-#define BV_ROUNDS4(x, y, a, b, c, d) \
-  (BV_ROUND(x, y, a), BV_ROUND(x, y, b), BV_ROUND(x, y, c), BV_ROUND(x, y, d))
-
-/* Threefry 2x32, 20 rounds (Salmon et al. 2011); low words come first. */
-static inline uint64_t bv_threefry1(uint64_t counter, uint64_t key) {
-  uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32), k2 = k0 ^ k1 ^ 0x1BD11BDAu;
-  uint32_t x = (uint32_t)counter + k0, y = (uint32_t)(counter >> 32) + k1;
-  BV_ROUNDS4(x, y, 13, 15, 26, 6);
-  x += k1, y += k2 + 1;
-  BV_ROUNDS4(x, y, 17, 29, 16, 24);
-  x += k2, y += k0 + 2;
-  BV_ROUNDS4(x, y, 13, 15, 26, 6);
-  x += k0, y += k1 + 3;
-  BV_ROUNDS4(x, y, 17, 29, 16, 24);
-  x += k1, y += k2 + 4;
-  BV_ROUNDS4(x, y, 13, 15, 26, 6);
-  x += k2, y += k0 + 5;
-  return (uint64_t)y << 32 | x;
-}
-BV_TWO(threefry, uint64_t, bv_threefry1(p, q))
-
 /* Rows of the op table that every instruction set shares. */
 #define BV_SCALAR_ROWS                                                            \
   [TG_OP_POW] = {[BI_F32] = bv_pow_f32, [BI_F64] = bv_pow_f64},                   \
-  [TG_OP_THREEFRY] = {[BI_U64] = bv_threefry, [BI_I64] = bv_threefry},            \
   [TG_OP_MOD] = {[BI_I8] = bv_mod_i8, [BI_U8] = bv_mod_u8, [BI_I16] = bv_mod_i16, \
                  [BI_U16] = bv_mod_u16, [BI_I32] = bv_mod_i32,                    \
                  [BI_U32] = bv_mod_u32, [BI_I64] = bv_mod_i64,                    \
@@ -120,6 +97,9 @@ BV_TWO(threefry, uint64_t, bv_threefry1(p, q))
   [BI_I8] = bv_div_i8, [BI_U8] = bv_div_u8, [BI_I16] = bv_div_i16,                \
   [BI_U16] = bv_div_u16, [BI_I32] = bv_div_i32, [BI_U32] = bv_div_u32,            \
   [BI_I64] = bv_div_i64, [BI_U64] = bv_div_u64
+
+/* Keeps an index in a register of its own, so that no vector gather is made. */
+#define BV_SCALAR_INDEX(i) __asm__("" : "+r"(i))
 
 #ifdef __clang__
 #pragma clang diagnostic ignored "-Wpass-failed" /* a loop that stays scalar is fine */

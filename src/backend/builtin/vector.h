@@ -32,6 +32,7 @@ typedef struct bi_loops {
   bi_loop scatter[4];/* out[y[i]] = x[i], in the order of i */
   bi_loop shift;     /* int64: out[i] = x[i] + y[0] */
   bi_loop divide, modulo; /* int64 below 2^31: y = {magic, shift, divisor} */
+  bi_loop pairs[2];  /* float32: out[i] = x[2i] and x[2i + 1] added; the greater */
   bi_loop fold_add[BI_LANES], fold_max[BI_LANES]; /* out[0] = x[0..n) folded */
 } bi_loops;
 
