@@ -67,6 +67,22 @@ echo "mnist: test accuracy $accuracy %, $(cat "$tmp/err")"
 run 0 "$bin/mnist" --data "$data" --load "$tmp/a.npz"
 check 'loaded weights give another accuracy' grep -q "^test accuracy $accuracy %" "$tmp/out"
 
+# The compressed files will do where zlib is built in; elsewhere the message helps.
+if nm "$bin/mnist" 2>/dev/null | grep -q inflateInit2_; then
+  run 0 "$bin/mnist" --data data/mnist --load "$tmp/a.npz"
+  says "^test accuracy $accuracy %"
+else
+  run 1 "$bin/mnist" --data data/mnist --load "$tmp/a.npz"
+  warns 'gunzip'
+fi
+
+# Memory: under 200 MB, where GNU time can tell.
+if env time -f %M true >/dev/null 2>&1; then
+  run 0 env time -f 'peak %M KB' "$bin/mnist" --data "$data" --steps 3 --save "$tmp/t.npz"
+  peak=$(sed -n 's/^peak \(.*\) KB/\1/p' "$tmp/err")
+  check "mnist needs $peak KB" test "$peak" -lt 200000
+fi
+
 # The same seed gives the same bits for any number of threads.
 for threads in 1 2 3; do
   run 0 env TG_THREADS=$threads "$bin/mnist" --data "$data" --steps 12 --save "$tmp/t.npz"
