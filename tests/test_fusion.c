@@ -9,7 +9,14 @@ static long long kernels(tg_tensor *t) {
   return tg_realize(t) ? (long long)(tg_get_counters().kernels_run - before) : -1;
 }
 
+/* The hostile build cuts kernels where it can: there only that they run counts. */
+#ifdef TG_HOSTILE
+#define KERNELS(t, n) test_check(kernels(t) >= 0, __FILE__, __LINE__, "kernels of %s (%d)", #t, (n))
+enum { MOST_IN_A_STEP = 450 };
+#else
 #define KERNELS(t, n) test_int(kernels(t), (n), "kernels of " #t, __FILE__, __LINE__)
+enum { MOST_IN_A_STEP = 45 };
+#endif
 #define KERNELS_AT_MOST(t, n)                                                            \
   do {                                                                                   \
     long long count_ = kernels(t);                                                       \
@@ -166,7 +173,7 @@ TEST(fusion_training_step) {
   CHECK_INT(after.schedules - before.schedules, after.schedules_replayed - before.schedules_replayed);
   CHECK(after.schedules - before.schedules >= 2);
   long long each = (long long)(after.kernels_run - before.kernels_run) / 2;
-  test_check(each > 5 && each <= 45, __FILE__, __LINE__, "a training step runs %lld kernels", each);
+  test_check(each > 5 && each <= MOST_IN_A_STEP, __FILE__, __LINE__, "a training step runs %lld kernels", each);
 }
 
 TEST(fusion_replay_sees_new_data) {
