@@ -386,10 +386,13 @@ int tg_set_lr(tg_optimizer *o, double lr) {
     return -1;
   }
   if (!(lr >= 0 && lr <= DBL_MAX)) return optim_bad("tg_set_lr", "lr", lr, "0 or more");
+  /* From memory, not a constant: no kernel, and no plan of its own per value. */
+  float narrow = (float)lr;
+  bool wide = tg_dtype_of(o->lr) == TG_FLOAT64;
   tg_scope scope;
   tg_compose_begin(&scope);
-  tg_tensor *value = tg_realize(
-      tg_scalar(lr, .dtype = tg_dtype_of(o->lr), .device = tg_device(o->lr)));
+  tg_tensor *value = tg_from(wide ? (const void *)&lr : &narrow, TG_SCALAR,
+                             .dtype = tg_dtype_of(o->lr), .device = tg_device(o->lr));
   if (value) tg_tensor_rebind(o->lr, value->node);
   tg_compose_end(&scope, NULL);
   return value ? 0 : -1;
