@@ -306,11 +306,13 @@ int32_t tg_ir_and(tg_builder *b, int32_t x, int32_t y) {
 }
 
 static bool is_zero(const tg_ins *in) {
-  return in->op == TG_OP_CONST && (tg_dtype_is_float(in->dtype) ? in->value.f == 0 : in->value.i == 0);
+  if (in->op != TG_OP_CONST) return false;
+  return tg_dtype_is_float(in->dtype) ? in->value.f == 0 : in->value.i == 0;
 }
 
 static bool is_one(const tg_ins *in) {
-  return in->op == TG_OP_CONST && (tg_dtype_is_float(in->dtype) ? in->value.f == 1 : in->value.i == 1);
+  if (in->op != TG_OP_CONST) return false;
+  return tg_dtype_is_float(in->dtype) ? in->value.f == 1 : in->value.i == 1;
 }
 
 static int32_t where(tg_builder *b, tg_dtype dtype, int32_t c, int32_t x, int32_t y) {

@@ -161,7 +161,8 @@ static const char *check_memory(const tg_kernel *k, const tg_ins *in) {
   const tg_ins *index = &k->ins[in->src[0]];
   bool gated = in->op == TG_OP_LOAD && in->src[1] >= 0;
   if (gated && src_dtype(k, in, 1) != TG_BOOL) return "its gate is not bool";
-  if (!gated && (index->low < 0 || index->high >= slot->numel)) return "its index may leave the slot";
+  if (!gated && (index->low < 0 || index->high >= slot->numel))
+    return "its index may leave the slot";
   if (in->dtype != slot->dtype) return "its dtype is not the slot's";
   if (in->op == TG_OP_LOAD) return slot->read ? NULL : "its slot is not marked as read";
   if (src_dtype(k, in, 1) != in->dtype) return "its value has another dtype";
@@ -173,7 +174,8 @@ static const char *check_alu(const tg_kernel *k, const tg_ins *in) {
     case TG_CLASS_UNARY:
       if (in->op == TG_OP_CAST) return NULL;
       if (in->op == TG_OP_BITCAST)
-        return tg_dtype_size(in->dtype) == tg_dtype_size(src_dtype(k, in, 0)) ? NULL : "sizes differ";
+        return tg_dtype_size(in->dtype) == tg_dtype_size(src_dtype(k, in, 0)) ? NULL
+                                                                              : "sizes differ";
       return src_dtype(k, in, 0) == in->dtype ? NULL : "its operand has another dtype";
     case TG_CLASS_BINARY:
       if (src_dtype(k, in, 0) != src_dtype(k, in, 1)) return "its operands differ in dtype";
@@ -210,7 +212,8 @@ static const char *check_ins(const tg_kernel *k, int32_t i) {
   }
   switch ((int)in->op) {
     case TG_OP_RANGE:
-      return in->slot >= 0 && in->slot < k->nranges && in->dtype == TG_INT64 ? NULL : "names no range";
+      return in->slot >= 0 && in->slot < k->nranges && in->dtype == TG_INT64 ? NULL
+                                                                             : "names no range";
     case TG_OP_CHECK:
       return in->dtype == TG_INT64 && src_dtype(k, in, 0) == TG_INT64 ? NULL : "is not int64";
     case TG_OP_LOAD: case TG_OP_STORE: case TG_OP_STORE_ADD: return check_memory(k, in);

@@ -255,7 +255,8 @@ static int32_t lower_op(lowering *l, int32_t entry, const int32_t *index, int32_
   const tg_node *n = e->node;
   if (n->op == TG_OP_CONST) return tg_ir_const(&l->b, n->dtype, n->value);
   if (n->op == TG_OP_IOTA) return index[tg_node_args(n)[0]];
-  if (n->op == TG_OP_BUFFER || (e->stored && entry != l->root)) return lower_load(l, entry, index, gate);
+  if (n->op == TG_OP_BUFFER || (e->stored && entry != l->root))
+    return lower_load(l, entry, index, gate);
   switch (tg_op_table[n->op].class) {
     case TG_CLASS_MOVE: return lower_move(l, e, index, gate);
     case TG_CLASS_REDUCE: return lower_reduce(l, e, index, gate);

@@ -64,7 +64,8 @@ static bool add_entry(tg_graph *g, tg_node *node) {
   tg_entry *e = &g->entry[g->count];
   memset(e, 0, sizeof *e);
   e->node = node;
-  for (int i = 0; i < 3; i++) e->src[i] = node->src[i] ? (int32_t)(*find_node(g, node->src[i]) - 1) : -1;
+  for (int i = 0; i < 3; i++)
+    e->src[i] = node->src[i] ? (int32_t)(*find_node(g, node->src[i]) - 1) : -1;
   for (int i = 0; i < 3; i++)
     if (e->src[i] >= 0) g->entry[e->src[i]].uses++;
   *find_node(g, node) = ++g->count;
@@ -125,8 +126,9 @@ static bool memory_by_nature(const tg_entry *e) {
          op == TG_OP_COPY || op == TG_OP_EMPTY;
 }
 
-static bool is_reduce(const tg_entry *e) { return tg_op_table[e->node->op].class == TG_CLASS_REDUCE; }
-static bool is_move(const tg_entry *e) { return tg_op_table[e->node->op].class == TG_CLASS_MOVE; }
+static tg_op_class class_of(const tg_entry *e) { return tg_op_table[e->node->op].class; }
+static bool is_reduce(const tg_entry *e) { return class_of(e) == TG_CLASS_REDUCE; }
+static bool is_move(const tg_entry *e) { return class_of(e) == TG_CLASS_MOVE; }
 
 static void find_spaces(tg_graph *g) {
   for (int64_t i = 0; i < g->count; i++) g->entry[i].space = -1;

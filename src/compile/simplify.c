@@ -84,7 +84,8 @@ static void rejoin(const tg_builder *b, sum *s) {
     if (mod->op != TG_OP_MOD) continue;
     for (int j = 0; j < s->count; j++) {
       const tg_ins *div = tg_ins_at(b, s->term[j]);
-      if (div->op != TG_OP_DIV || div->src[0] != mod->src[0] || div->src[1] != mod->src[1]) continue;
+      if (div->op != TG_OP_DIV || div->src[0] != mod->src[0] || div->src[1] != mod->src[1])
+        continue;
       int64_t factor = s->factor[i];
       if (s->factor[j] != wrap_mul(factor, tg_ins_at(b, mod->src[1])->value.i)) continue;
       int32_t x = mod->src[0], terms[] = {s->term[i], s->term[j]};

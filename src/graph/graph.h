@@ -88,7 +88,8 @@ int64_t tg_pool_mark(void);
 void tg_pool_drain(int64_t mark);
 
 /* ---- constructors */
-tg_node *tg_node_buffer(tg_buffer *buffer, tg_dtype dtype, int device, int ndim, const int64_t *shape);
+tg_node *tg_node_buffer(tg_buffer *buffer, tg_dtype dtype, int device, int ndim,
+                        const int64_t *shape);
 tg_node *tg_node_const(tg_dtype dtype, int device, int ndim, const int64_t *shape, tg_value value);
 /* The same with the shape, dtype and device of `like`; f is cast to the dtype. */
 tg_node *tg_node_const_like(tg_node *like, double f);

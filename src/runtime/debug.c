@@ -42,7 +42,8 @@ void tg_debug_schedule(const tg_graph *g, const tg_plan *plan, bool replayed, do
   }
   fprintf(stderr, "schedule: %lld nodes, %lld kernels, %lld inputs, %lld results, %.1f KB between, "
           "%s in %.3f ms\n", (long long)g->count, (long long)plan->actions, (long long)inputs,
-          (long long)kept, (double)plan->arena / 1e3, replayed ? "found" : "planned", seconds * 1e3);
+          (long long)kept, (double)plan->arena / 1e3, replayed ? "found" : "planned",
+          seconds * 1e3);
   if (tg_debug() >= 5) show_graph(g);
   if (tg_debug() >= 3 && !replayed) show_kernels(plan);
 }

@@ -136,7 +136,8 @@ static bool place_temps(tg_plan *plan, const tg_graph *g, int64_t *last) {
       out->offset = arena_take(&a, bytes_of(g, act->entry[0]));
     for (int32_t s = 0; done && s < act->nslots; s++) {
       int32_t e = act->entry[s];
-      if (plan->place[e].kind == TG_PLACE_TEMP && last[e] == n && g->entry[e].node->op != TG_OP_EMPTY)
+      bool temp = plan->place[e].kind == TG_PLACE_TEMP;
+      if (temp && last[e] == n && g->entry[e].node->op != TG_OP_EMPTY)
         done = arena_give(&a, plan->place[e].offset, bytes_of(g, e));
     }
   }
