@@ -408,7 +408,7 @@ TEST(backend_reduce_shapes) {
   for (size_t a = 0; a < 9; a++)
     for (size_t b = 1; b < 9; b++)
       for (size_t c = 0; c < 9; c++)
-        if (n[a] * n[b] * n[c] < 200000)
+        if (n[a] * n[b] * n[c] < 50000)
           check_reduce(n[a], n[b], n[c], (a + b + c) % 2 ? TG_OP_ADD : TG_OP_MAX, TG_FLOAT32);
   check_reduce(1, 300007, 1, TG_OP_ADD, TG_FLOAT32);
   check_reduce(3, 50021, 1, TG_OP_MAX, TG_FLOAT32);
@@ -516,7 +516,7 @@ TEST(backend_products) {
     for (size_t b = 0; b < 10; b++)
       for (size_t c = 1; c < 10; c += 2) {
         product p = {1, n[a], n[b], n[c], a & 1, b & 1, (a + c) & 2, TG_FLOAT32};
-        if (p.m * p.n * p.k < 400000) check_product(p, (a + b + c) % 2);
+        if (p.m * p.n * p.k < 100000) check_product(p, (a + b + c) % 2);
       }
   check_product((product){3, 130, 270, 40, false, false, false, TG_FLOAT32}, 1);
   check_product((product){1, 200, 300, 20, true, true, true, TG_FLOAT32}, 1);
@@ -678,7 +678,7 @@ static void random_kernel(uint64_t number, bool folds, bool two) {
   begin();
   for (int r = 0; r < count; r++) {
     size[r] = lengths[pick(12)];
-    if (total * size[r] > 60000) size[r] = total > 30000 ? 1 : 2;
+    if (total * size[r] > 20000) size[r] = total > 10000 ? 1 : 2;
     total *= size[r];
     bool f = folds && (pick(2) || r == count - 1);
     if (r == 0) f = false;
