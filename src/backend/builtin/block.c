@@ -142,7 +142,7 @@ static void block_nests(bi_block *block, const int *order, int left) {
     int r = i < left ? order[i] : space->range[0];
     int64_t step = i < left ? 1 : space->chunk;
     bi_nest *nest = code->range[r].kind == TG_LOOP ? &block->outer : &block->inner;
-    bi_nest_add(nest, r, code->range[r].size, step);
+    tg_bi_nest_add(nest, r, code->range[r].size, step);
   }
   for (int k = 0; k < block->inner.count; k++)
     block->inner_moves |= UINT64_C(1) << block->inner.range[k];
@@ -195,10 +195,10 @@ static bool block_epilogue(bi_block *block, int32_t *roots) {
   block_results(code, &block->body.space, &results);
   int32_t count = block_roots(code, false, roots);
   uint64_t hot = block->outer.count ? block_innermost(&block->outer) : BI_ALL;
-  if (!bi_plan_make(&block->epilogue, code, &results, roots, count, hot)) return false;
+  if (!tg_bi_plan_make(&block->epilogue, code, &results, roots, count, hot)) return false;
   block->folded = block->body.space.lanes / results.lanes;
   block_split(block);
-  block->epilogue_bytes = bi_state_bytes(&block->epilogue);
+  block->epilogue_bytes = tg_bi_state_bytes(&block->epilogue);
   block->acc_bytes = (size_t)block->nreduce * (size_t)block->body.space.lanes * 8;
   return true;
 }
@@ -214,8 +214,8 @@ static bool block_prepare(bi_block *block, bool reduces, int32_t *roots) {
   block_nests(block, order, left);
   uint64_t hot = block_innermost(block->inner.count ? &block->inner : &block->outer);
   int32_t nroots = block_roots(code, reduces, roots);
-  if (!bi_plan_make(&block->body, code, &space, roots, nroots, hot ? hot : BI_ALL)) return false;
-  block->body_bytes = bi_state_bytes(&block->body);
+  if (!tg_bi_plan_make(&block->body, code, &space, roots, nroots, hot ? hot : BI_ALL)) return false;
+  block->body_bytes = tg_bi_state_bytes(&block->body);
   block->nanoseconds = (double)(block->inner.total * (block->body.nsteps + 1)) *
                        (12.0 + 0.12 * (double)space.lanes);
   return !reduces || block_epilogue(block, roots);
@@ -256,7 +256,7 @@ static bool block_layered(const bi_code *code, bool *tainted) {
   return true;
 }
 
-bi_block *bi_block_new(const bi_code *code, bool *suits) {
+bi_block *tg_bi_block_new(const bi_code *code, bool *suits) {
   int reduces;
   *suits = block_suits(code, &reduces);
   if (!*suits) return NULL;
@@ -270,14 +270,14 @@ bi_block *bi_block_new(const bi_code *code, bool *suits) {
   bool good = block && roots && *suits && block_prepare(block, reduces > 0, roots);
   tg_free(roots);
   if (good) return block;
-  bi_block_free(block);
+  tg_bi_block_free(block);
   return NULL;
 }
 
-void bi_block_free(bi_block *block) {
+void tg_bi_block_free(bi_block *block) {
   if (!block) return;
-  bi_plan_free(&block->body);
-  bi_plan_free(&block->epilogue);
+  tg_bi_plan_free(&block->body);
+  tg_bi_plan_free(&block->epilogue);
   tg_free(block);
 }
 
@@ -298,12 +298,12 @@ static void block_work_init(const void *program, char *memory, const char *scrat
   const bi_block *block = program;
   block_work *work = (block_work *)(void *)memory;
   memory += (sizeof(block_work) + 63) & ~(size_t)63;
-  bi_state_init(&work->body, &block->body, memory);
-  bi_set_lanes(&work->body, block->code, 0, block->body.space.lanes);
+  tg_bi_state_init(&work->body, &block->body, memory);
+  tg_bi_set_lanes(&work->body, block->code, 0, block->body.space.lanes);
   memory += block->body_bytes;
   if (!block->nreduce) return;
-  bi_state_init(&work->epilogue, &block->epilogue, memory);
-  bi_set_lanes(&work->epilogue, block->code, 0, block->epilogue.space.lanes);
+  tg_bi_state_init(&work->epilogue, &block->epilogue, memory);
+  tg_bi_set_lanes(&work->epilogue, block->code, 0, block->epilogue.space.lanes);
   memory += block->epilogue_bytes;
   for (int k = 0; k < block->nreduce; k++) work->acc[k] = memory + k * block->body.space.lanes * 8;
 }
@@ -322,13 +322,13 @@ static void block_store_job(bi_call *call, bi_worker *worker, char *memory, int6
   int64_t i = job * call->per_job, end = i + call->per_job;
   uint64_t moved = BI_ALL;
   if (end > call->items) end = call->items;
-  bi_nest_start(&block->outer, i, worker->pos);
+  tg_bi_nest_start(&block->outer, i, worker->pos);
   for (; i < end; i++) {
     for (int64_t k = 0; k < block->inner.total; k++) {
-      bi_eval(&work->body, worker, block_lanes(&block->body.space, worker->pos), moved);
-      moved = bi_nest_next(&block->inner, worker->pos);
+      tg_bi_eval(&work->body, worker, block_lanes(&block->body.space, worker->pos), moved);
+      moved = tg_bi_nest_next(&block->inner, worker->pos);
     }
-    moved |= bi_nest_next(&block->outer, worker->pos);
+    moved |= tg_bi_nest_next(&block->outer, worker->pos);
   }
 }
 
@@ -378,13 +378,13 @@ static void block_accumulate(const bi_block *block, block_work *work, int64_t n,
 static void block_fold_steps(const bi_block *block, bi_worker *worker, block_work *work,
                              int64_t begin, int64_t end, uint64_t moved) {
   const bi_space *space = &block->body.space;
-  bi_nest_start(&block->inner, begin, worker->pos);
+  tg_bi_nest_start(&block->inner, begin, worker->pos);
   bool by_results = space->count && block->code->range[space->range[0]].kind == TG_LOOP;
   for (int64_t i = begin; i < end; i++) {
     int64_t n = block_lanes(space, worker->pos);
-    bi_eval(&work->body, worker, n, moved);
+    tg_bi_eval(&work->body, worker, n, moved);
     block_accumulate(block, work, n, by_results ? n : space->lanes, i == begin);
-    moved = bi_nest_next(&block->inner, worker->pos);
+    moved = tg_bi_nest_next(&block->inner, worker->pos);
   }
 }
 
@@ -438,7 +438,7 @@ static void block_finish(const bi_block *block, bi_worker *worker, block_work *w
     if (reg >= 0)
       work->epilogue.reg[reg] = block_fold_tile(block, work, k, results * block->folded);
   }
-  bi_eval(&work->epilogue, worker, results, moved);
+  tg_bi_eval(&work->epilogue, worker, results, moved);
 }
 
 static void block_reduce_job(bi_call *call, bi_worker *worker, char *memory, int64_t job) {
@@ -447,12 +447,12 @@ static void block_reduce_job(bi_call *call, bi_worker *worker, char *memory, int
   int64_t i = job * call->per_job, end = i + call->per_job;
   uint64_t moved = BI_ALL;
   if (end > call->items) end = call->items;
-  bi_nest_start(&block->outer, i, worker->pos);
+  tg_bi_nest_start(&block->outer, i, worker->pos);
   for (; i < end; i++) {
     uint64_t again = moved == BI_ALL ? moved : moved | block->inner_moves;
     block_fold_steps(block, worker, work, 0, block->inner.total, again);
     block_finish(block, worker, work, moved);
-    moved = bi_nest_next(&block->outer, worker->pos);
+    moved = tg_bi_nest_next(&block->outer, worker->pos);
   }
 }
 
@@ -467,7 +467,7 @@ static void block_piece_job(bi_call *call, bi_worker *worker, char *memory, int6
   block_work *work = (block_work *)(void *)memory;
   int64_t begin = job % block->pieces * block->per_piece, end = begin + block->per_piece;
   if (end > block->inner.total) end = block->inner.total;
-  bi_nest_start(&block->outer, job / block->pieces, worker->pos);
+  tg_bi_nest_start(&block->outer, job / block->pieces, worker->pos);
   for (int k = 0; k < block->nreduce; k++)
     work->acc[k] = block_piece(call, block, job) + k * block->body.space.lanes * 8;
   block_fold_steps(block, worker, work, begin, end, BI_ALL);
@@ -476,7 +476,7 @@ static void block_piece_job(bi_call *call, bi_worker *worker, char *memory, int6
 static void block_combine_job(bi_call *call, bi_worker *worker, char *memory, int64_t tile) {
   const bi_block *block = call->program;
   block_work *work = (block_work *)(void *)memory;
-  bi_nest_start(&block->outer, tile, worker->pos);
+  tg_bi_nest_start(&block->outer, tile, worker->pos);
   int64_t n = block_lanes(&block->epilogue.space, worker->pos) * block->folded;
   for (int k = 0; k < block->nreduce; k++) {
     int64_t at = k * block->body.space.lanes * 8;
@@ -491,24 +491,24 @@ static void block_combine_job(bi_call *call, bi_worker *worker, char *memory, in
 static int block_run_pieces(const bi_block *block, bi_call *call) {
   int64_t jobs = block->outer.total * block->pieces;
   call->shared = (size_t)jobs * block->acc_bytes;
-  if (!bi_call_begin(call, jobs)) return -1;
+  if (!tg_bi_call_begin(call, jobs)) return -1;
   call->job = block_piece_job;
-  bi_call_jobs(call, jobs);
+  tg_bi_call_jobs(call, jobs);
   call->job = block_combine_job;
-  bi_call_jobs(call, block->outer.total);
-  return bi_call_end(call);
+  tg_bi_call_jobs(call, block->outer.total);
+  return tg_bi_call_end(call);
 }
 
-int bi_block_run(const bi_block *block, void *const *data) {
+int tg_bi_block_run(const bi_block *block, void *const *data) {
   bi_call call = {.program = block, .code = block->code, .data = data};
   call.own = block_work_bytes(block);
   call.prepare = block_work_init;
   call.items = block->outer.total;
   if (block->nreduce && block->pieces > 1) return block_run_pieces(block, &call);
   call.job = block->nreduce ? block_reduce_job : block_store_job;
-  call.per_job = bi_items_per_job(call.items, block->nanoseconds);
+  call.per_job = tg_bi_items_per_job(call.items, block->nanoseconds);
   int64_t jobs = (call.items + call.per_job - 1) / call.per_job;
-  if (!bi_call_begin(&call, jobs)) return -1;
-  bi_call_jobs(&call, jobs);
-  return bi_call_end(&call);
+  if (!tg_bi_call_begin(&call, jobs)) return -1;
+  tg_bi_call_jobs(&call, jobs);
+  return tg_bi_call_end(&call);
 }

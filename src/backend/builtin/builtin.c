@@ -16,20 +16,20 @@ typedef struct builtin_program {
 static void builtin_release(void *program) {
   builtin_program *p = program;
   if (!p) return;
-  bi_contract_free(p->contract);
-  bi_block_free(p->block);
+  tg_bi_contract_free(p->contract);
+  tg_bi_block_free(p->block);
   if (p->literal) tg_backend_reference.release(p->literal);
-  bi_code_free(p->code);
+  tg_bi_code_free(p->code);
   tg_free(p);
 }
 
 static bool builtin_prepare(builtin_program *p, const tg_kernel *kernel) {
   bool suits = false;
-  p->code = bi_code_new(kernel);
+  p->code = tg_bi_code_new(kernel);
   if (!p->code) return false;
-  p->contract = bi_contract_new(p->code, &suits);
+  p->contract = tg_bi_contract_new(p->code, &suits);
   if (suits) return p->contract;
-  p->block = bi_block_new(p->code, &suits);
+  p->block = tg_bi_block_new(p->code, &suits);
   if (suits) return p->block;
   p->literal = tg_backend_reference.compile(kernel);
   return p->literal;
@@ -46,8 +46,8 @@ static void *builtin_compile(const tg_kernel *kernel) {
 
 static int builtin_run(const void *program, void *const *data) {
   const builtin_program *p = program;
-  if (p->contract) return bi_contract_run(p->contract, data);
-  if (p->block) return bi_block_run(p->block, data);
+  if (p->contract) return tg_bi_contract_run(p->contract, data);
+  if (p->block) return tg_bi_block_run(p->block, data);
   return tg_backend_reference.run(p->literal, data);
 }
 

@@ -44,8 +44,8 @@ typedef struct bi_code {
   const bi_loops *vector;
 } bi_code;
 
-bi_code *bi_code_new(const tg_kernel *kernel);
-void bi_code_free(bi_code *code);
+bi_code *tg_bi_code_new(const tg_kernel *kernel);
+void tg_bi_code_free(bi_code *code);
 static inline const int64_t *bi_row(const bi_code *code, int32_t row) {
   return code->rows + (int64_t)row * (code->nranges + 1);
 }
@@ -104,9 +104,9 @@ typedef struct bi_plan {
 /* Steps that give `roots` (stores, or values) over the space. REDUCEs among
  * their operands are `given`: the caller fills their registers. hot: the ranges
  * that move with every tile; what does not depend on them keeps its register. */
-bool bi_plan_make(bi_plan *plan, const bi_code *code, const bi_space *space,
+bool tg_bi_plan_make(bi_plan *plan, const bi_code *code, const bi_space *space,
                   const int32_t *roots, int32_t nroots, uint64_t hot);
-void bi_plan_free(bi_plan *plan);
+void tg_bi_plan_free(bi_plan *plan);
 
 /* ---- running */
 typedef struct bi_worker {
@@ -124,18 +124,19 @@ typedef struct bi_state {
   void **reg;
   int64_t first; /* the position in the space of the first lane, for runs */
 } bi_state;
-size_t bi_state_bytes(const bi_plan *plan);
-void bi_state_init(bi_state *state, const bi_plan *plan, char *memory);
+size_t tg_bi_state_bytes(const bi_plan *plan);
+void tg_bi_state_init(bi_state *state, const bi_plan *plan, char *memory);
 static inline int64_t *bi_state_table(const bi_state *state, int32_t table) {
   return (int64_t *)(state->memory + state->plan->table_at) + table * state->plan->space.lanes;
 }
 /* The lanes stand for positions j .. j + n - 1 of the space. */
-void bi_set_lanes(bi_state *state, const bi_code *code, int64_t j, int64_t n);
+void tg_bi_set_lanes(bi_state *state, const bi_code *code, int64_t j, int64_t n);
 /* Computes n lanes; only what depends on a range that has moved. */
-void bi_eval(bi_state *state, bi_worker *worker, int64_t n, uint64_t moved);
+void tg_bi_eval(bi_state *state, bi_worker *worker, int64_t n, uint64_t moved);
 /* table[i] = where position j + i of the space is along the row */
-void bi_fill_table(const bi_space *space, const int64_t *row, int64_t j, int64_t n, int64_t *table);
-int64_t bi_base(const bi_worker *worker, int32_t row);
+void tg_bi_fill_table(const bi_space *space, const int64_t *row, int64_t j, int64_t n,
+                      int64_t *table);
+int64_t tg_bi_base(const bi_worker *worker, int32_t row);
 
 /* ---- loops around tiles */
 typedef struct bi_nest {
@@ -144,9 +145,9 @@ typedef struct bi_nest {
   int64_t size[TG_MAX_RANGES], step[TG_MAX_RANGES];
   int64_t total; /* iterations */
 } bi_nest;
-void bi_nest_add(bi_nest *nest, int range, int64_t size, int64_t step);
-void bi_nest_start(const bi_nest *nest, int64_t i, int64_t *pos);
-uint64_t bi_nest_next(const bi_nest *nest, int64_t *pos); /* the ranges that moved */
+void tg_bi_nest_add(bi_nest *nest, int range, int64_t size, int64_t step);
+void tg_bi_nest_start(const bi_nest *nest, int64_t i, int64_t *pos);
+uint64_t tg_bi_nest_next(const bi_nest *nest, int64_t *pos); /* the ranges that moved */
 
 /* Runs jobs over workers. Scratch holds `shared` bytes for all, then a piece for
  * each worker: its bi_worker, and behind that its own memory, which `prepare`
@@ -164,11 +165,11 @@ struct bi_call {
   size_t stride;
   int workers;
 };
-bool bi_call_begin(bi_call *call, int64_t jobs); /* false: no memory */
-void bi_call_jobs(bi_call *call, int64_t jobs);
-int bi_call_end(bi_call *call); /* 0, or -1 and a message if a CHECK failed */
+bool tg_bi_call_begin(bi_call *call, int64_t jobs); /* false: no memory */
+void tg_bi_call_jobs(bi_call *call, int64_t jobs);
+int tg_bi_call_end(bi_call *call); /* 0, or -1 and a message if a CHECK failed */
 /* How many items of so many nanoseconds make a job. */
-int64_t bi_items_per_job(int64_t items, double nanoseconds);
+int64_t tg_bi_items_per_job(int64_t items, double nanoseconds);
 
 /* ---- copies with zeros in place of a gate */
 #define BI_PAD_AXES 16
@@ -181,19 +182,19 @@ typedef struct bi_pad {
 /* For a load along `row` whose gate is that every `gate` row is above 0. `out`
  * becomes the row along which the copy is read. false: it cannot be said so, or
  * the copy would have more than `most` elements. */
-bool bi_pad_make(bi_pad *pad, const bi_code *code, const int64_t *row, int64_t *const *gate,
+bool tg_bi_pad_make(bi_pad *pad, const bi_code *code, const int64_t *row, int64_t *const *gate,
                  int ngates, int64_t most, int64_t *out);
-void bi_pad_row(const bi_pad *pad, int64_t i, size_t size, const void *source, void *copy);
+void tg_bi_pad_row(const bi_pad *pad, int64_t i, size_t size, const void *source, void *copy);
 
 /* ---- the two kinds of programs */
 typedef struct bi_block bi_block;
-bi_block *bi_block_new(const bi_code *code, bool *suits);
-int bi_block_run(const bi_block *block, void *const *data);
-void bi_block_free(bi_block *block);
+bi_block *tg_bi_block_new(const bi_code *code, bool *suits);
+int tg_bi_block_run(const bi_block *block, void *const *data);
+void tg_bi_block_free(bi_block *block);
 
 typedef struct bi_contract bi_contract;
-bi_contract *bi_contract_new(const bi_code *code, bool *suits);
-int bi_contract_run(const bi_contract *contract, void *const *data);
-void bi_contract_free(bi_contract *contract);
+bi_contract *tg_bi_contract_new(const bi_code *code, bool *suits);
+int tg_bi_contract_run(const bi_contract *contract, void *const *data);
+void tg_bi_contract_free(bi_contract *contract);
 
 #endif

@@ -8,7 +8,7 @@
  */
 #include "backend/builtin/builtin.h"
 
-void bi_nest_add(bi_nest *nest, int range, int64_t size, int64_t step) {
+void tg_bi_nest_add(bi_nest *nest, int range, int64_t size, int64_t step) {
   if (step >= size) return;
   nest->range[nest->count] = range;
   nest->size[nest->count] = size;
@@ -16,7 +16,7 @@ void bi_nest_add(bi_nest *nest, int range, int64_t size, int64_t step) {
   nest->total *= (size + step - 1) / step;
 }
 
-void bi_nest_start(const bi_nest *nest, int64_t i, int64_t *pos) {
+void tg_bi_nest_start(const bi_nest *nest, int64_t i, int64_t *pos) {
   for (int k = nest->count - 1; k >= 0; k--) {
     int64_t count = (nest->size[k] + nest->step[k] - 1) / nest->step[k];
     pos[nest->range[k]] = i % count * nest->step[k];
@@ -24,7 +24,7 @@ void bi_nest_start(const bi_nest *nest, int64_t i, int64_t *pos) {
   }
 }
 
-uint64_t bi_nest_next(const bi_nest *nest, int64_t *pos) {
+uint64_t tg_bi_nest_next(const bi_nest *nest, int64_t *pos) {
   uint64_t moved = 0;
   for (int k = nest->count - 1; k >= 0; k--) {
     int r = nest->range[k];
@@ -42,7 +42,7 @@ static bi_worker *call_worker(const bi_call *call, int w) {
   return (bi_worker *)(void *)(call->scratch + call->shared + (size_t)w * call->stride);
 }
 
-bool bi_call_begin(bi_call *call, int64_t jobs) {
+bool tg_bi_call_begin(bi_call *call, int64_t jobs) {
   int threads = tg_thread_count();
   call->workers = jobs < threads ? (int)jobs : threads;
   if (call->workers < 1) call->workers = 1;
@@ -70,9 +70,9 @@ static void call_job(void *context, int64_t i) {
   call->job(call, worker, memory, i);
 }
 
-void bi_call_jobs(bi_call *call, int64_t jobs) { tg_parallel(jobs, call_job, call); }
+void tg_bi_call_jobs(bi_call *call, int64_t jobs) { tg_parallel(jobs, call_job, call); }
 
-int bi_call_end(bi_call *call) {
+int tg_bi_call_end(bi_call *call) {
   const bi_worker *bad = NULL;
   for (int w = 0; w < call->workers; w++) {
     const bi_worker *worker = call_worker(call, w);
@@ -85,7 +85,7 @@ int bi_call_end(bi_call *call) {
   return bad ? -1 : 0;
 }
 
-int64_t bi_items_per_job(int64_t items, double nanoseconds) {
+int64_t tg_bi_items_per_job(int64_t items, double nanoseconds) {
   int threads = tg_thread_count();
   double total = (double)items * nanoseconds;
   if (threads == 1 || total < 20e3) return items;

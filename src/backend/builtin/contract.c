@@ -81,7 +81,7 @@ static bool con_find(bi_contract *c) {
   if (product->op != TG_OP_MUL || (in->folded & code->folds) != code->folds) return false;
   c->wide = in->dtype == TG_FLOAT64;
   c->size = c->wide ? 8 : 4;
-  c->micro = bi_micro_of(c->wide);
+  c->micro = tg_bi_micro_of(c->wide);
   c->side[0].value = product->src[0];
   c->side[1].value = product->src[1];
   return product->src[0] != product->src[1];
@@ -138,7 +138,8 @@ static bool con_gate(bi_contract *c, con_side *side, int32_t gate, int64_t **roo
 /* A gate costs for each element of A or B at each use; a padded copy once. */
 static void con_pad_side(bi_contract *c, con_side *side, int64_t **room) {
   if (!side->ngates) return;
-  if (!bi_pad_make(&side->pad, c->code, side->row, side->gate, side->ngates, CON_PADDED, *room)) {
+  if (!tg_bi_pad_make(&side->pad, c->code, side->row, side->gate, side->ngates, CON_PADDED,
+                      *room)) {
     side->pad.count = 0;
     return;
   }
@@ -230,7 +231,7 @@ static bool con_classify(bi_contract *c) {
   c->batch.total = 1;
   bi_space batch;
   con_space(code, (in[0] & in[1]) | (loops & ~in[0] & ~in[1]), store, &batch);
-  for (int s = 0; s < batch.count; s++) bi_nest_add(&c->batch, batch.range[s], batch.size[s], 1);
+  for (int s = 0; s < batch.count; s++) tg_bi_nest_add(&c->batch, batch.range[s], batch.size[s], 1);
   con_space(code, code->folds, NULL, &c->depth);
   c->k = c->depth.lanes;
   int64_t m = c->side[0].space.lanes, n = c->side[1].space.lanes;
@@ -316,7 +317,7 @@ static bool con_plan_side(bi_contract *c, int s) {
   const bi_space *other = side->along_k ? &side->space : &c->depth;
   space.lanes = side->along_k ? c->kblock : c->block[s];
   uint64_t hot = UINT64_C(1) << other->range[other->count - 1];
-  return bi_plan_make(&side->plan, c->code, &space, &side->value, 1, hot);
+  return tg_bi_plan_make(&side->plan, c->code, &space, &side->value, 1, hot);
 }
 
 /* The epilogue's lanes: one side, or for short ones both in one. */
@@ -341,7 +342,7 @@ static bool con_plan_epilogue(bi_contract *c) {
   for (int32_t i = 0; i < c->code->count; i++)
     if (bi_is_store(c->code->ins[i].op)) roots[count++] = i;
   uint64_t hot = c->flat ? BI_ALL : UINT64_C(1) << rows->range[rows->count - 1];
-  bool good = bi_plan_make(&c->epilogue, c->code, &space, roots, count, hot);
+  bool good = tg_bi_plan_make(&c->epilogue, c->code, &space, roots, count, hot);
   tg_free(roots);
   c->ld = c->flat ? n : c->block[c->lanes];
   c->cells = c->ld * c->block[1 - c->lanes];
@@ -364,20 +365,20 @@ static bool con_prepare(bi_contract *c, bool *suits) {
   return true;
 }
 
-bi_contract *bi_contract_new(const bi_code *code, bool *suits) {
+bi_contract *tg_bi_contract_new(const bi_code *code, bool *suits) {
   *suits = true; /* no memory is no answer */
   bi_contract *c = tg_alloc_zero(sizeof *c);
   if (!c) return NULL;
   c->code = code;
   if (con_prepare(c, suits)) return c;
-  bi_contract_free(c);
+  tg_bi_contract_free(c);
   return NULL;
 }
 
-void bi_contract_free(bi_contract *c) {
+void tg_bi_contract_free(bi_contract *c) {
   if (!c) return;
-  for (int s = 0; s < 2; s++) bi_plan_free(&c->side[s].plan);
-  bi_plan_free(&c->epilogue);
+  for (int s = 0; s < 2; s++) tg_bi_plan_free(&c->side[s].plan);
+  tg_bi_plan_free(&c->epilogue);
   tg_free(c->gate_rows);
   tg_free(c);
 }
@@ -397,7 +398,8 @@ typedef struct con_work {
 static size_t con_layout(const bi_contract *c, char *memory, con_work *work) {
   size_t at = (sizeof(con_work) + 63) & ~(size_t)63;
 #define CON_TAKE(field, bytes) \
-  ((work->field = memory ? (void *)(memory + at) : NULL), at += ((size_t)(bytes) + 127) & ~(size_t)63)
+  ((work->field = memory ? (void *)(memory + at) : NULL),   \
+   at += ((size_t)(bytes) + 127) & ~(size_t)63)
   int64_t longest = c->block[0] > c->block[1] ? c->block[0] : c->block[1];
   for (int s = 0; s < 2; s++) {
     CON_TAKE(lane[s], c->block[s] * 8);
@@ -416,11 +418,11 @@ static size_t con_layout(const bi_contract *c, char *memory, con_work *work) {
 #undef CON_TAKE
   for (int s = 0; s < 2; s++)
     if (c->side[s].way == CON_GENERAL) {
-      if (memory) bi_state_init(&work->side[s], &c->side[s].plan, memory + at);
-      at += bi_state_bytes(&c->side[s].plan);
+      if (memory) tg_bi_state_init(&work->side[s], &c->side[s].plan, memory + at);
+      at += tg_bi_state_bytes(&c->side[s].plan);
     }
-  if (memory) bi_state_init(&work->epilogue, &c->epilogue, memory + at);
-  return at + bi_state_bytes(&c->epilogue);
+  if (memory) tg_bi_state_init(&work->epilogue, &c->epilogue, memory + at);
+  return at + tg_bi_state_bytes(&c->epilogue);
 }
 
 static void con_work_init(const void *program, char *memory, const char *scratch) {
@@ -563,11 +565,11 @@ static void con_tables(const bi_contract *c, con_work *work, int s, int64_t j, i
                        int64_t k0, int64_t k) {
   const con_side *side = &c->side[s];
   const int64_t *row = side->row;
-  bi_fill_table(&side->space, row, j, n, work->lane[s]);
-  bi_fill_table(&c->depth, row, k0, k, work->deep[s]);
+  tg_bi_fill_table(&side->space, row, j, n, work->lane[s]);
+  tg_bi_fill_table(&c->depth, row, k0, k, work->deep[s]);
   for (int g = 0; g < side->ngates; g++) {
-    bi_fill_table(&side->space, side->gate[g], j, n, work->gate_lane[g]);
-    bi_fill_table(&c->depth, side->gate[g], k0, k, work->gate_deep[g]);
+    tg_bi_fill_table(&side->space, side->gate[g], j, n, work->gate_lane[g]);
+    tg_bi_fill_table(&c->depth, side->gate[g], k0, k, work->gate_deep[g]);
   }
 }
 
@@ -636,10 +638,10 @@ static void con_pack_general(const bi_contract *c, bi_worker *worker, con_work *
   int32_t reg = side->plan.reg_of[side->value];
   const bi_space *other = side->along_k ? &side->space : &c->depth;
   int64_t begin = side->along_k ? j : k0, count = side->along_k ? n : k;
-  bi_set_lanes(state, c->code, side->along_k ? k0 : j, side->along_k ? k : n);
+  tg_bi_set_lanes(state, c->code, side->along_k ? k0 : j, side->along_k ? k : n);
   for (int64_t i = 0; i < count; i++) {
     uint64_t now = con_place(worker, other, begin + i);
-    bi_eval(state, worker, side->along_k ? k : n, moved == BI_ALL ? moved : now);
+    tg_bi_eval(state, worker, side->along_k ? k : n, moved == BI_ALL ? moved : now);
     moved = 0;
     if (side->along_k) con_spread_deep(c, s, state->reg[reg], i, n, k, to);
     else con_spread(c, s, state->reg[reg], n, k, i, to);
@@ -776,7 +778,8 @@ static void con_pad_job(bi_call *call, bi_worker *worker, char *memory, int64_t 
     int64_t end = (i + 1) * call->per_job;
     if (end > side->pad.rows) end = side->pad.rows;
     for (int64_t row = i * call->per_job; side->pad.count && row < end; row++)
-      bi_pad_row(&side->pad, row, c->size, worker->data[side->slot], call->scratch + side->pad_at);
+      tg_bi_pad_row(&side->pad, row, c->size, worker->data[side->slot],
+                    call->scratch + side->pad_at);
   }
 }
 
@@ -789,8 +792,8 @@ static void con_make_copies(const bi_contract *c, bi_call *call) {
   }
   if (!rows) return;
   call->job = con_pad_job;
-  call->per_job = bi_items_per_job(rows, 0.3 * (double)elements / (double)rows + 10);
-  bi_call_jobs(call, (rows + call->per_job - 1) / call->per_job);
+  call->per_job = tg_bi_items_per_job(rows, 0.3 * (double)elements / (double)rows + 10);
+  tg_bi_call_jobs(call, (rows + call->per_job - 1) / call->per_job);
 }
 
 /* Packs one K block of one N block of B for all jobs. */
@@ -799,7 +802,7 @@ static void con_pack_job(bi_call *call, bi_worker *worker, char *memory, int64_t
   int64_t kblock = i % c->kblocks, nblock = i / c->kblocks % c->blocks[1];
   int64_t batch = i / c->kblocks / c->blocks[1], j = nblock * c->block[1];
   int64_t n = c->count[1] - j < c->block[1] ? c->count[1] - j : c->block[1];
-  bi_nest_start(&c->batch, batch, worker->pos);
+  tg_bi_nest_start(&c->batch, batch, worker->pos);
   con_pack(c, worker, (con_work *)(void *)memory, 1, j, n, kblock * c->kblock,
            con_k_length(c, kblock), con_shared_panel(call, c, batch, nblock, kblock));
 }
@@ -839,15 +842,15 @@ static void con_finish(const bi_contract *c, bi_worker *worker, con_work *work,
   bi_state *state = &work->epilogue;
   void **value = &state->reg[c->epilogue.reg_of[c->reduce]];
   int64_t n = job->n[c->lanes], first = job->at[1 - c->lanes], count = job->n[1 - c->lanes];
-  if (!c->flat) bi_set_lanes(state, c->code, job->at[c->lanes], n);
+  if (!c->flat) tg_bi_set_lanes(state, c->code, job->at[c->lanes], n);
   int64_t step = c->flat ? c->epilogue.space.lanes / c->ld : 1;
   for (int64_t i = 0; i < count; i += step) {
     int64_t take = count - i < step ? count - i : step;
     uint64_t moved = BI_ALL;
-    if (c->flat) bi_set_lanes(state, c->code, (first + i) * c->ld, take * c->ld);
+    if (c->flat) tg_bi_set_lanes(state, c->code, (first + i) * c->ld, take * c->ld);
     else moved = con_place(worker, rows, first + i);
     *value = cells + (size_t)(i * c->ld) * c->size;
-    bi_eval(state, worker, take * n, i ? moved : BI_ALL);
+    tg_bi_eval(state, worker, take * n, i ? moved : BI_ALL);
   }
   con_unplace(worker, rows);
 }
@@ -856,7 +859,7 @@ static void con_run_job(bi_call *call, bi_worker *worker, char *memory, int64_t 
   const bi_contract *c = call->program;
   con_work *work = (con_work *)(void *)memory;
   con_job job = con_job_of(c, i, 1);
-  bi_nest_start(&c->batch, job.batch, worker->pos);
+  tg_bi_nest_start(&c->batch, job.batch, worker->pos);
   con_multiply(call, worker, work, &job, work->cells);
   con_finish(c, worker, work, &job, work->cells);
 }
@@ -869,7 +872,7 @@ static char *con_piece(const bi_call *call, const bi_contract *c, int64_t number
 static void con_piece_job(bi_call *call, bi_worker *worker, char *memory, int64_t i) {
   const bi_contract *c = call->program;
   con_job job = con_job_of(c, i, c->pieces);
-  bi_nest_start(&c->batch, job.batch, worker->pos);
+  tg_bi_nest_start(&c->batch, job.batch, worker->pos);
   con_multiply(call, worker, (con_work *)(void *)memory, &job,
                con_piece(call, c, job.number, job.piece));
 }
@@ -879,14 +882,14 @@ static void con_combine_job(bi_call *call, bi_worker *worker, char *memory, int6
   con_job job = con_job_of(c, i, 1);
   bi_loop add = c->code->vector->alu[TG_OP_ADD][c->wide ? BI_F64 : BI_F32];
   char *sum = con_piece(call, c, i, 0);
-  bi_nest_start(&c->batch, job.batch, worker->pos);
+  tg_bi_nest_start(&c->batch, job.batch, worker->pos);
   int64_t used = c->ld * job.n[1 - c->lanes];
   for (int64_t p = 1; p < c->pieces; p++)
     add(used, sum, sum, con_piece(call, c, i, p), NULL);
   con_finish(c, worker, (con_work *)(void *)memory, &job, sum);
 }
 
-int bi_contract_run(const bi_contract *c, void *const *data) {
+int tg_bi_contract_run(const bi_contract *c, void *const *data) {
   bi_call call = {.program = c, .code = c->code, .data = data, .prepare = con_work_init};
   int64_t blocks = c->batch.total * c->blocks[0] * c->blocks[1], jobs = blocks * c->pieces;
   int64_t packs = c->shared ? c->batch.total * c->blocks[1] * c->kblocks : 0;
@@ -895,13 +898,13 @@ int bi_contract_run(const bi_contract *c, void *const *data) {
   call.shared = c->shared_bytes;
   int64_t most = jobs > packs ? jobs : packs;
   if (c->side[0].pad.rows + c->side[1].pad.rows > most) most = INT32_MAX;
-  if (!bi_call_begin(&call, most)) return -1;
+  if (!tg_bi_call_begin(&call, most)) return -1;
   con_make_copies(c, &call);
   call.job = con_pack_job;
-  if (packs) bi_call_jobs(&call, packs);
+  if (packs) tg_bi_call_jobs(&call, packs);
   call.job = c->pieces > 1 ? con_piece_job : con_run_job;
-  bi_call_jobs(&call, jobs);
+  tg_bi_call_jobs(&call, jobs);
   call.job = con_combine_job;
-  if (c->pieces > 1) bi_call_jobs(&call, blocks);
-  return bi_call_end(&call);
+  if (c->pieces > 1) tg_bi_call_jobs(&call, blocks);
+  return tg_bi_call_end(&call);
 }

@@ -3,11 +3,11 @@
 
 /* ---- states */
 
-size_t bi_state_bytes(const bi_plan *plan) {
+size_t tg_bi_state_bytes(const bi_plan *plan) {
   return plan->bytes + (((size_t)plan->nregs * sizeof(void *) + 63) & ~(size_t)63);
 }
 
-void bi_state_init(bi_state *state, const bi_plan *plan, char *memory) {
+void tg_bi_state_init(bi_state *state, const bi_plan *plan, char *memory) {
   state->plan = plan;
   state->memory = memory;
   state->first = 0;
@@ -23,7 +23,7 @@ static void eval_split(const bi_space *space, int64_t j, int64_t *at) {
   }
 }
 
-void bi_fill_table(const bi_space *space, const int64_t *row, int64_t j, int64_t n,
+void tg_bi_fill_table(const bi_space *space, const int64_t *row, int64_t j, int64_t n,
                    int64_t *table) {
   if (space->count == 0) {
     for (int64_t i = 0; i < n; i++) table[i] = 0;
@@ -50,7 +50,7 @@ void bi_fill_table(const bi_space *space, const int64_t *row, int64_t j, int64_t
   }
 }
 
-int64_t bi_base(const bi_worker *worker, int32_t row) {
+int64_t tg_bi_base(const bi_worker *worker, int32_t row) {
   const bi_code *code = worker->code;
   const int64_t *strides = bi_row(code, row);
   int64_t base = strides[code->nranges];
@@ -61,11 +61,12 @@ int64_t bi_base(const bi_worker *worker, int32_t row) {
   return base;
 }
 
-void bi_set_lanes(bi_state *state, const bi_code *code, int64_t j, int64_t n) {
+void tg_bi_set_lanes(bi_state *state, const bi_code *code, int64_t j, int64_t n) {
   const bi_plan *plan = state->plan;
   state->first = j;
   for (int32_t t = 0; t < plan->ntables; t++)
-    bi_fill_table(&plan->space, bi_row(code, plan->table_row[t]), j, n, bi_state_table(state, t));
+    tg_bi_fill_table(&plan->space, bi_row(code, plan->table_row[t]), j, n,
+                     bi_state_table(state, t));
 }
 
 /* ---- loads */
@@ -136,7 +137,7 @@ static eval_lanes eval_lanes_of(const bi_step *step, const bi_state *state, int6
 static char *eval_address(const bi_step *step, const bi_state *state, const bi_worker *worker) {
   char *memory = worker->data[step->slot];
   if (step->row < 0) return memory;
-  int64_t at = bi_base(worker, step->row);
+  int64_t at = tg_bi_base(worker, step->row);
   if (step->mode == BI_CONTIGUOUS) at += state->first;
   return memory + at * (INT64_C(1) << step->log2);
 }
@@ -325,7 +326,7 @@ static void eval_op(const bi_step *step, bi_state *state, const bi_worker *worke
 }
 
 static void eval_affine(const bi_step *step, bi_state *state, const bi_worker *worker, int64_t n) {
-  int64_t base = bi_base(worker, step->row);
+  int64_t base = tg_bi_base(worker, step->row);
   const int64_t *table = bi_state_table(state, step->table);
   worker->code->vector->shift(n, state->reg[step->out], table, &base, NULL);
 }
@@ -346,7 +347,7 @@ static void eval_step(const bi_step *step, bi_state *state, bi_worker *worker, i
   }
 }
 
-void bi_eval(bi_state *state, bi_worker *worker, int64_t n, uint64_t moved) {
+void tg_bi_eval(bi_state *state, bi_worker *worker, int64_t n, uint64_t moved) {
   const bi_plan *plan = state->plan;
   for (int32_t s = 0; s < plan->nsteps; s++) {
     const bi_step *step = &plan->step[s];

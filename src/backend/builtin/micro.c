@@ -80,7 +80,7 @@
 #pragma GCC pop_options
 #endif
 
-const bi_micros *bi_micro_of(bool float64) {
+const bi_micros *tg_bi_micro_of(bool float64) {
 #ifdef __x86_64__
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
     return float64 ? &bm_micros_avx512_f64 : &bm_micros_avx512_f32;

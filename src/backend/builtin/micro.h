@@ -26,6 +26,6 @@ typedef struct bi_micros {
 } bi_micros;
 
 /* For float64 or float32, for this machine. */
-const bi_micros *bi_micro_of(bool float64);
+const bi_micros *tg_bi_micro_of(bool float64);
 
 #endif

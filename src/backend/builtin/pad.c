@@ -101,7 +101,7 @@ static void pad_sort(pad_axis *axis, int count) {
     }
 }
 
-bool bi_pad_make(bi_pad *pad, const bi_code *code, const int64_t *row, int64_t *const *gate,
+bool tg_bi_pad_make(bi_pad *pad, const bi_code *code, const int64_t *row, int64_t *const *gate,
                  int ngates, int64_t most, int64_t *out) {
   pad_axis axis[BI_PAD_AXES];
   int count = ngates <= BI_PAD_AXES ? pad_axes(code, row, gate, ngates, axis) : 0;
@@ -131,7 +131,7 @@ bool bi_pad_make(bi_pad *pad, const bi_code *code, const int64_t *row, int64_t *
 }
 
 /* Row i of the copy: zeros, the source where the gate is open, zeros. */
-void bi_pad_row(const bi_pad *pad, int64_t i, size_t size, const void *source, void *copy) {
+void tg_bi_pad_row(const bi_pad *pad, int64_t i, size_t size, const void *source, void *copy) {
   int last = pad->count - 1;
   int64_t n = pad->size[last], low = pad->low[last], high = pad->high[last], at = pad->base;
   char *to = (char *)copy + (size_t)(i * n) * size;
@@ -145,7 +145,8 @@ void bi_pad_row(const bi_pad *pad, int64_t i, size_t size, const void *source, v
   if (!open) low = high = n;
   memset(to, 0, (size_t)low * size);
   memset(to + (size_t)high * size, 0, (size_t)(n - high) * size);
-  const char *from = (const char *)source + (at + (low < n ? low * pad->from[last] : 0)) * (int64_t)size;
+  const char *from = source;
+  from += (at + (low < n ? low * pad->from[last] : 0)) * (int64_t)size;
   to += (size_t)low * size;
   if (pad->from[last] == 1 && high > low) {
     memcpy(to, from, (size_t)(high - low) * size);

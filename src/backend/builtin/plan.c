@@ -347,7 +347,7 @@ static bool plan_reserve(plan_maker *m) {
   return plan->step && plan->reg_at && plan->table_row && m->freed[0];
 }
 
-bool bi_plan_make(bi_plan *plan, const bi_code *code, const bi_space *space,
+bool tg_bi_plan_make(bi_plan *plan, const bi_code *code, const bi_space *space,
                   const int32_t *roots, int32_t nroots, uint64_t hot) {
   memset(plan, 0, sizeof *plan);
   plan->space = *space;
@@ -366,11 +366,11 @@ bool bi_plan_make(bi_plan *plan, const bi_code *code, const bi_space *space,
   tg_free(m.marked);
   tg_free(m.last);
   tg_free(m.freed[0]);
-  if (!good) bi_plan_free(plan);
+  if (!good) tg_bi_plan_free(plan);
   return good;
 }
 
-void bi_plan_free(bi_plan *plan) {
+void tg_bi_plan_free(bi_plan *plan) {
   tg_free(plan->reg_of);
   tg_free(plan->step);
   tg_free(plan->reg_at);

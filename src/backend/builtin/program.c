@@ -9,7 +9,7 @@
  */
 #include "backend/builtin/builtin.h"
 
-void bi_code_free(bi_code *code) {
+void tg_bi_code_free(bi_code *code) {
   if (!code) return;
   tg_free(code->ins);
   tg_free(code->slot);
@@ -55,7 +55,7 @@ static bool code_copy(bi_code *code, const tg_kernel *kernel) {
   size_t count = (size_t)kernel->count, width = (size_t)code->nranges + 1;
   code->count = kernel->count;
   code->nslots = kernel->nslots;
-  code->vector = bi_vector();
+  code->vector = tg_bi_vector();
   code->ins = tg_alloc(count * sizeof *code->ins + 1);
   code->slot = tg_alloc((size_t)kernel->nslots * sizeof *code->slot + 1);
   code->row_of = tg_alloc(count * sizeof *code->row_of + 1);
@@ -223,10 +223,10 @@ static void code_masks(bi_code *code) {
   }
 }
 
-bi_code *bi_code_new(const tg_kernel *kernel) {
+bi_code *tg_bi_code_new(const tg_kernel *kernel) {
   bi_code *code = tg_alloc_zero(sizeof *code);
   if (!code) return NULL;
-  if (!code_copy(code, kernel)) return bi_code_free(code), NULL;
+  if (!code_copy(code, kernel)) return tg_bi_code_free(code), NULL;
   code_rows(code);
   code_merge(code);
   code_masks(code);

@@ -160,7 +160,7 @@ BV_GUARDED(8, uint64_t)
 #pragma GCC pop_options
 #endif
 
-const bi_loops *bi_vector(void) {
+const bi_loops *tg_bi_vector(void) {
 #ifdef BV_X86
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))

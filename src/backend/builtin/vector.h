@@ -37,7 +37,7 @@ typedef struct bi_loops {
 } bi_loops;
 
 /* The best for this machine. */
-const bi_loops *bi_vector(void);
+const bi_loops *tg_bi_vector(void);
 
 static inline bi_lane bi_lane_of(tg_dtype dtype) {
   if (dtype == TG_FLOAT64) return BI_F64;
