@@ -55,8 +55,23 @@ TEST(fusion_elementwise) {
   KERNELS(tg_gelu(tg_permute(x, 1, 0)), 1);
   KERNELS(tg_cast(tg_mul(tg_half(x), 2), TG_INT32), 1);
   KERNELS(tg_log(tg_pad(tg_shrink(tg_abs(x), 1, 9, 2, 30), TG_INTS(1, 1, 0, 2), .value = 1)), 1);
-  tg_tensor *shared = tg_exp(x); /* used twice, computed once or twice, not stored */
-  KERNELS(tg_add(tg_mul(shared, shared), tg_flip(shared, 0)), 1);
+  tg_tensor *cheap = tg_mul(x, 2), *dear = tg_exp(x); /* needed at two positions */
+  KERNELS(tg_add(tg_mul(cheap, cheap), tg_flip(cheap, 0)), 1);
+  KERNELS(tg_add(tg_mul(dear, dear), tg_flip(dear, 0)), 2);
+  KERNELS(tg_add(tg_mul(dear, dear), dear), 1);
+}
+
+/* Each sum needs the one before at two positions. Inlined through and through, one
+ * element of the last would take 2^12 loads. */
+TEST(fusion_sums_of_shifted_sums) {
+  tg_tensor *x = tg_ones(TG_SHAPE(4096));
+  for (int by = 1; by < 4096; by *= 2) x = tg_add(x, tg_pad2d(x, TG_INTS(by, -by)));
+  int64_t before = tg_get_counters().kernels_run;
+  CHECK_OK(tg_realize(x));
+  int64_t kernels = tg_get_counters().kernels_run - before;
+  CHECK(kernels >= 4 && kernels <= 12);
+  CHECK_CLOSE(test_at(x, 0), 1, 0, 0);
+  CHECK_CLOSE(test_at(x, 4095), 4096, 0, 0);
 }
 
 TEST(fusion_nothing_to_do) {

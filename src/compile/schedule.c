@@ -15,9 +15,9 @@
  *     and the recursion that lowers them, stay small whatever the graph.
  *
  * "Places" are counted by spaces. The users of a node inside one kernel, at the
- * same loop level, share one evaluation; a reduction evaluates its operand in a
- * space of its own, every stored node likewise. A node needed in two spaces is
- * shared. Pass 1 goes from the targets down and finds the spaces; pass 2 goes
+ * same loop level and positions, share one evaluation; a reduction evaluates its
+ * operand in a space of its own, so does movement to other positions, and every
+ * stored node. A node needed in two spaces is shared. Pass 1 goes from the targets down and finds the spaces; pass 2 goes
  * up, adds up what each expression costs and decides.
  */
 #include "compile/schedule.h"
@@ -130,13 +130,20 @@ static tg_op_class class_of(const tg_entry *e) { return tg_op_table[e->node->op]
 static bool is_reduce(const tg_entry *e) { return class_of(e) == TG_CLASS_REDUCE; }
 static bool is_move(const tg_entry *e) { return class_of(e) == TG_CLASS_MOVE; }
 
+/* Movement that asks its operand for other positions. What is needed both through
+ * it and around it is computed for each: x + pad(x), repeated, would double every
+ * time. A reshape or an expansion alone names the same elements. */
+static bool shifts(const tg_entry *e) {
+  return is_move(e) && e->node->op != TG_OP_RESHAPE && e->node->op != TG_OP_EXPAND;
+}
+
 static void find_spaces(tg_graph *g) {
   for (int64_t i = 0; i < g->count; i++) g->entry[i].space = -1;
   for (int64_t i = g->count - 1; i >= 0; i--) {
     tg_entry *e = &g->entry[i];
     if (e->node->op == TG_OP_BUFFER) continue;
     if (memory_by_nature(e) || e->shared || e->space < 0) e->space = (int32_t)(2 * i);
-    int32_t below = is_reduce(e) ? (int32_t)(2 * i + 1) : e->space;
+    int32_t below = is_reduce(e) || shifts(e) ? (int32_t)(2 * i + 1) : e->space;
     for (int s = 0; s < 3 && e->src[s] >= 0; s++) {
       tg_entry *x = &g->entry[e->src[s]];
       if (x->space >= 0 && x->space != below) x->shared = true;
@@ -292,7 +299,7 @@ static void decide(tg_graph *g, int32_t i) {
     case TG_CLASS_INDEX: decide_index(g, e); break;
     case TG_CLASS_IR: break;
   }
-  bool dear = e->reduce >= 0 || (e->cost > CHEAP && e->loads) || e->loads > 3;
+  bool dear = e->reduce >= 0 || e->cost > (e->loads ? CHEAP : 4 * CHEAP) || e->loads > 3;
   if (memory_by_nature(e)) e->stored = e->node->op != TG_OP_BUFFER;
   else if (e->shared && dear) store_below(g, i);
 }
