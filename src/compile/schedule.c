@@ -17,8 +17,9 @@
  * "Places" are counted by spaces. The users of a node inside one kernel, at the
  * same loop level and positions, share one evaluation; a reduction evaluates its
  * operand in a space of its own, so does movement to other positions, and every
- * stored node. A node needed in two spaces is shared. Pass 1 goes from the targets down and finds the spaces; pass 2 goes
- * up, adds up what each expression costs and decides.
+ * stored node. A node needed in two spaces is shared. Pass 1 goes from the
+ * targets down and finds the spaces; pass 2 goes up, adds up what each expression
+ * costs and decides.
  */
 #include "compile/schedule.h"
 
