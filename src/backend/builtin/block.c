@@ -133,14 +133,32 @@ static bool block_serial_lanes(const bi_code *code) {
   return true;
 }
 
-static void block_nests(bi_block *block, const int *order, int left) {
+/* A loop outside the tile along which a load moves by one element while its
+ * lanes are far apart, as in a transposition: it should go round innermost, so
+ * that the cache lines that the lanes touch are used whole. -1: none. */
+static int block_near(const bi_code *code, const bi_space *space, const int *order, int left) {
+  for (int32_t i = 0; space->count && i < code->count; i++) {
+    int32_t at = code->ins[i].op == TG_OP_LOAD ? code->row_of[code->ins[i].src[0]] : -1;
+    if (at < 0) continue;
+    int64_t lanes = bi_row(code, at)[space->range[space->count - 1]];
+    for (int k = 0; k < left && (lanes > 15 || lanes < -15); k++) {
+      int64_t step = bi_row(code, at)[order[k]];
+      if ((step == 1 || step == -1) && code->range[order[k]].kind == TG_LOOP) return order[k];
+    }
+  }
+  return -1;
+}
+
+/* The loops around the tile, outermost first; that over tiles comes last, but
+ * for a near one. */
+static void block_nests(bi_block *block, const int *order, int left, int near) {
   const bi_code *code = block->code;
   const bi_space *space = &block->body.space;
   block->outer.total = block->inner.total = 1;
-  for (int i = 0; i <= left; i++) {
-    if (i == left && !space->count) break;
-    int r = i < left ? order[i] : space->range[0];
-    int64_t step = i < left ? 1 : space->chunk;
+  for (int i = 0; i <= left + 1; i++) {
+    int r = i < left ? order[i] : i > left ? near : space->count ? space->range[0] : -1;
+    if (r < 0 || (i < left && r == near)) continue;
+    int64_t step = i == left ? space->chunk : 1;
     bi_nest *nest = code->range[r].kind == TG_LOOP ? &block->outer : &block->inner;
     tg_bi_nest_add(nest, r, code->range[r].size, step);
   }
@@ -210,8 +228,9 @@ static bool block_prepare(bi_block *block, bool reduces, int32_t *roots) {
   int count = block_order(code, reduces, order);
   int fixed = code->serials && !block_serial_lanes(code) ? __builtin_popcountll(code->serials) : 0;
   int left = fixed + block_space(code, order + fixed, count - fixed, &space);
+  int near = block_near(code, &space, order, left);
   block->body.space = space;
-  block_nests(block, order, left);
+  block_nests(block, order, left, near);
   uint64_t hot = block_innermost(block->inner.count ? &block->inner : &block->outer);
   int32_t nroots = block_roots(code, reduces, roots);
   if (!tg_bi_plan_make(&block->body, code, &space, roots, nroots, hot ? hot : BI_ALL)) return false;
