@@ -187,10 +187,15 @@ static int32_t add(int32_t x, int32_t y) { return tg_ix_add(&B, x, y); }
 static int32_t number(tg_dtype dtype, double f) {
   return tg_ir_const(&B, dtype, tg_value_of(dtype, f));
 }
-static int32_t cast(int32_t x, tg_dtype dtype) { return tg_ir_alu(&B, TG_OP_CAST, dtype, x, -1, -1); }
+static int32_t cast(int32_t x, tg_dtype dtype) {
+  return tg_ir_alu(&B, TG_OP_CAST, dtype, x, -1, -1);
+}
 static int32_t less(int32_t x, int32_t y) { return tg_ix_less(&B, x, y); }
 static void store(int32_t s, int32_t index, int32_t value) {
   tg_ir_store(&B, TG_OP_STORE, s, index, value);
+}
+static int32_t inside(int32_t x, int64_t size) {
+  return tg_ir_and(&B, less(tg_ir_int(&B, -1), x), less(x, tg_ir_int(&B, size)));
 }
 static uint64_t bit(int32_t range) { return tg_ins_at(&B, range)->ranges; }
 
@@ -313,8 +318,7 @@ TEST(backend_pad_and_gate) {
     int32_t h = slot(TG_FLOAT16, n * n), p = slot(TG_FLOAT32, (n + 3) * (n + 2));
     int32_t i = loop(n + 3), j = loop(n + 2);
     int32_t r = add(i, tg_ir_int(&B, -2)), c = add(j, tg_ir_int(&B, -1));
-    int32_t gate = tg_ir_and(&B, less(tg_ir_int(&B, -1), r), less(r, tg_ir_int(&B, n)));
-    gate = tg_ir_and(&B, gate, tg_ir_and(&B, less(tg_ir_int(&B, -1), c), less(c, tg_ir_int(&B, n))));
+    int32_t gate = tg_ir_and(&B, inside(r, n), inside(c, n));
     int32_t at = add(mul(r, n), c), to = add(mul(i, n + 2), j);
     store(o, to, tg_ir_load(&B, x, at, gate));
     store(p, to, cast(tg_ir_load(&B, h, at, gate), TG_FLOAT32));
@@ -353,9 +357,11 @@ TEST(backend_check_fails) {
   tg_kernel *k = tg_builder_end(&B);
   arena a;
   arena_make(k, &a);
-  CHECK_FAILS(run_on(&tg_backend_reference, k, &a), "index 50 is out of range for an axis of size 50");
+  CHECK_FAILS(run_on(&tg_backend_reference, k, &a),
+              "index 50 is out of range for an axis of size 50");
   tg_clear_error();
-  CHECK_FAILS(run_on(&tg_backend_builtin, k, &a), "index 50 is out of range for an axis of size 50");
+  CHECK_FAILS(run_on(&tg_backend_builtin, k, &a),
+              "index 50 is out of range for an axis of size 50");
   tg_clear_error();
   arena_free(k, &a);
   tg_kernel_free(k);
@@ -462,6 +468,26 @@ TEST(backend_max_pool) {
   compare(&B, 0, "max_pool2d");
 }
 
+/* The gradient of pooling: positions are divided; ranges are split for it. */
+TEST(backend_unpool) {
+  for (int64_t K = 2; K < 6; K++) {
+    begin();
+    int64_t N = 3, O = 7, H = O * K;
+    int32_t x = slot(TG_FLOAT32, N * O * O), o = slot(TG_FLOAT32, N * H * H);
+    int32_t n = loop(N), y = loop(H), z = loop(H);
+    int32_t from = add(add(mul(n, O * O), mul(tg_ix_div(&B, y, K), O)), tg_ix_div(&B, z, K));
+    int32_t value = op(TG_OP_ADD, load(x, from), cast(tg_ix_mod(&B, z, K), TG_FLOAT32));
+    store(o, add(add(mul(n, H * H), mul(y, H)), z), value);
+    compare(&B, 0, "unpool");
+    begin();
+    int32_t u = slot(TG_FLOAT32, N * O * O), s = slot(TG_FLOAT32, N), i = loop(N);
+    int32_t a = fold(H), b = fold(H);
+    from = add(add(mul(i, O * O), mul(tg_ix_div(&B, a, K), O)), tg_ix_div(&B, b, K));
+    store(s, i, tg_ir_reduce(&B, TG_OP_ADD, load(u, from), bit(a) | bit(b)));
+    compare(&B, 1e-5, "sum of unpool");
+  }
+}
+
 /* ---- scatter */
 
 TEST(backend_scatter) {
@@ -562,10 +588,6 @@ static void conv_forward(conv v, tg_dtype dtype) {
   compare(&B, dtype == TG_FLOAT32 ? 1e-4 : 0.02, "convolution");
 }
 
-static int32_t inside(int32_t x, int64_t size) {
-  return tg_ir_and(&B, less(tg_ir_int(&B, -1), x), less(x, tg_ir_int(&B, size)));
-}
-
 static void conv_by_input(conv v) {
   begin();
   int64_t P = v.H - v.K + 1;
@@ -618,8 +640,9 @@ TEST(backend_product_of_expressions) {
     int64_t M = t & 1 ? 70 : 9, N = t & 2 ? 80 : 11, K = 65;
     int32_t x = slot(TG_UINT8, M * K), y = slot(TG_FLOAT32, K * N), o = slot(TG_FLOAT32, M * N);
     int32_t i = loop(M), j = loop(N), k = fold(K);
-    int32_t a = op(TG_OP_MUL, cast(load(x, add(mul(i, K), k)), TG_FLOAT32), number(TG_FLOAT32, 0.1));
-    int32_t odd = tg_ir_alu(&B, TG_OP_CMPEQ, TG_BOOL, tg_ix_mod(&B, add(i, k), 2), tg_ir_int(&B, 1), -1);
+    int32_t a = cast(load(x, add(mul(i, K), k)), TG_FLOAT32), rest = tg_ix_mod(&B, add(i, k), 2);
+    a = op(TG_OP_MUL, a, number(TG_FLOAT32, 0.1));
+    int32_t odd = tg_ir_alu(&B, TG_OP_CMPEQ, TG_BOOL, rest, tg_ir_int(&B, 1), -1);
     a = tg_ir_alu(&B, TG_OP_WHERE, TG_FLOAT32, odd, a, number(TG_FLOAT32, 0));
     int32_t b = op(TG_OP_MAX, load(y, add(mul(k, N), j)), number(TG_FLOAT32, 0));
     store(o, add(mul(i, N), j), tg_ir_reduce(&B, TG_OP_ADD, op(TG_OP_MUL, a, b), bit(k)));
@@ -659,7 +682,8 @@ static int32_t random_value(const int32_t *range, const int64_t *size, int count
   int32_t index = random_index(range, size, count, use, &numel), gate = -1;
   int at = (int)pick(count);
   if (pick(3) == 0 && (use >> at & 1) && size[at] > 2)
-    gate = tg_ir_and(&B, less(tg_ir_int(&B, 0), range[at]), less(range[at], tg_ir_int(&B, size[at] - 1)));
+    gate = tg_ir_and(&B, less(tg_ir_int(&B, 0), range[at]),
+                     less(range[at], tg_ir_int(&B, size[at] - 1)));
   int32_t s = slot(dtype, numel), value = cast(tg_ir_load(&B, s, index, gate), TG_FLOAT32);
   if (dtype == TG_UINT8) value = op(TG_OP_MUL, value, number(TG_FLOAT32, 0.02));
   if (pick(4) == 0) value = op(TG_OP_MAX, value, number(TG_FLOAT32, -0.5));
