@@ -547,3 +547,14 @@ const char *__asan_default_options(void);
 const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void) { return "allocator_may_return_null=1"; }
+
+/* The index is checked even where the value does not need it. */
+TEST(errors_index_of_constants) {
+  tg_tensor *bad = tg_from(((int64_t[]){1, 7}), TG_SHAPE(2), .dtype = TG_INT64);
+  tg_tensor *row = tg_from(((float[]){1, 2, 3}), TG_SHAPE(1, 3));
+  CHECK_NULL(tg_realize(tg_take(tg_ones(TG_SHAPE(5, 3)), bad)), "index 7 is out of range");
+  CHECK_NULL(tg_realize(tg_take(tg_zeros(TG_SHAPE(5, 3)), bad)), "index 7 is out of range");
+  CHECK_NULL(tg_realize(tg_take(tg_expand(row, 5, 3), bad)), "index 7 is out of range");
+  tg_tensor *good = tg_from(((int64_t[]){1, 4}), TG_SHAPE(2), .dtype = TG_INT64);
+  CHECK_OK(tg_realize(tg_take(tg_ones(TG_SHAPE(5, 3)), good)));
+}

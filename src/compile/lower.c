@@ -224,12 +224,40 @@ static int32_t lower_row(lowering *l, int32_t entry, const int32_t *index, int32
   return tg_ir_check(&l->b, row, rows);
 }
 
+/* Whether instruction i is computed from `from`. */
+static bool depends(lowering *l, int32_t i, int32_t from) {
+  if (i < from) return false;
+  bool *marked = tg_alloc_zero((size_t)(i - from) + 1);
+  if (!marked) l->b.failed = true;
+  for (int32_t n = from; marked && n <= i; n++) {
+    marked[n - from] = n == from;
+    for (int s = 0; s < 3; s++) {
+      int32_t src = tg_ins_at(&l->b, n)->src[s];
+      if (src >= from && marked[src - from]) marked[n - from] = true;
+    }
+  }
+  bool found = marked && marked[i - from];
+  tg_free(marked);
+  return found;
+}
+
+/* x, where the check must not be lost though x does not need the index (a row of
+ * a constant): WHERE(row == -1, another constant, x), and row is never -1. */
+static int32_t keep_check(lowering *l, int32_t row, int32_t x) {
+  if (l->b.failed || tg_ins_at(&l->b, row)->op != TG_OP_CHECK || depends(l, x, row)) return x;
+  tg_dtype dtype = tg_ins_at(&l->b, x)->dtype;
+  int32_t never = tg_ir_alu(&l->b, TG_OP_CMPEQ, TG_BOOL, row, tg_ir_int(&l->b, -1), -1);
+  int32_t other = tg_ir_const(&l->b, dtype, tg_value_of(dtype, 0));
+  if (other == x) other = tg_ir_const(&l->b, dtype, tg_value_of(dtype, 1));
+  return tg_ir_alu(&l->b, TG_OP_WHERE, dtype, never, other, x);
+}
+
 static int32_t lower_gather(lowering *l, const tg_entry *e, const int32_t *index, int32_t gate) {
   const tg_node *x = e->node->src[0], *y = e->node->src[1];
   int32_t at[TG_MAX_DIMS] = {0};
   at[0] = lower_row(l, e->src[1], index, gate, tg_node_shape(x)[0]);
   for (int i = 1; i < x->ndim; i++) at[i] = index[y->ndim + i - 1];
-  return lower(l, e->src[0], at, gate);
+  return keep_check(l, at[0], lower(l, e->src[0], at, gate));
 }
 
 static int32_t lower_alu(lowering *l, const tg_entry *e, const int32_t *index, int32_t gate) {

@@ -122,19 +122,23 @@ static void keep_plan(tg_plan *plan, key *k, uint64_t hash) {
   pthread_mutex_unlock(&plans_lock);
 }
 
-/* ---- the arena: the last one is kept for the next run that it fits */
+/* ---- the arena: the largest so far is kept for the next run, because memory
+ * fresh from the system costs more to clear than a small network to compute */
 
 static _Atomic(tg_buffer *) spare;
 
 static tg_buffer *take_arena(size_t size) {
   tg_buffer *b = atomic_exchange(&spare, NULL);
-  if (b && b->size >= size && b->size / 4 <= size) return b;
+  if (b && b->size >= size) return b;
   tg_buffer_release(b);
   return tg_buffer_new(size);
 }
 
 static void give_arena(tg_buffer *b) {
-  if (b) tg_buffer_release(atomic_exchange(&spare, b));
+  if (!b) return;
+  tg_buffer *other = atomic_exchange(&spare, b); /* another thread's, given back meanwhile */
+  if (other && other->size > b->size) other = atomic_exchange(&spare, other);
+  tg_buffer_release(other);
 }
 
 /* ---- a run */
