@@ -190,6 +190,62 @@ OP(binary_crossentropy, tg_binary_crossentropy(x[0], x[1]))
 OP(binary_crossentropy_logits, tg_binary_crossentropy_logits(x[0], x[1]))
 OP(crossentropy, tg_sparse_categorical_crossentropy(x[0], x[1], .ignore_index = REST(0)))
 
+/* ---- casts, dropout outside training, indexing */
+OP(cast_half, tg_cast(tg_half(x[0]), tg_dtype_of(x[0])))
+OP(cast_bfloat, tg_cast(tg_cast(x[0], TG_BFLOAT16), tg_dtype_of(x[0])))
+OP(cast_int, tg_mul(tg_cast(tg_cast(x[0], TG_INT32), tg_dtype_of(x[0])), x[0]))
+OP(dropout, tg_dropout(x[0], 0.5))
+/* axes, groups, then stride, dilation, padding, output_padding per axis */
+OP(conv_transpose2d_axes,
+   tg_conv_transpose2d(x[0], x[1], .bias = x[2], .groups = A(1), .stride = list(c, 2, A(0)),
+                       .dilation = list(c, 2 + A(0), A(0)), .padding = list(c, 2 + 2 * A(0), A(0)),
+                       .output_padding = list(c, 2 + 3 * A(0), A(0))))
+
+static tg_tensor *mod3(tg_tensor *j) { return tg_where(tg_ge(j, 3), tg_sub(j, 3), j); }
+
+/* The same numbers as in INDEXED of make_values.py; i, j: index tensors, m: a mask. */
+static tg_tensor *indexed(int number, tg_tensor *x, tg_tensor *i, tg_tensor *j, tg_tensor *m) {
+  tg_index_item back = TG_RANGE(TG_NONE, TG_NONE, -1), all = TG_ALL;
+  switch (number) {
+    case 0: return tg_index(x, TG_AT(1));
+    case 1: return tg_index(x, TG_AT(-1), TG_AT(0));
+    case 2: return tg_index(x, TG_RANGE(1, 4, 2), TG_NEW_AXIS, TG_REST, TG_AT(2));
+    case 3: return tg_index(x, TG_REST, TG_RANGE(1, 3, 1));
+    case 4: return tg_index(x, TG_BY(i));
+    case 5: return tg_index(x, all, TG_BY(j));
+    case 6: return tg_index(x, TG_BY(i), TG_BY(j));
+    case 7: return tg_index(x, TG_BY(i), all, TG_BY(mod3(j)));
+    case 8: return tg_index(x, all, TG_BY(j), TG_BY(mod3(j)));
+    case 9: return tg_index(x, TG_AT(1), all, TG_BY(mod3(j)));
+    case 10: return tg_index(x, TG_BY(m));
+    case 11: return tg_index(x, back, all, back);
+    case 12: return tg_index(x, TG_RANGE(TG_NONE, 1, -2));
+    case 13: return tg_index(x, TG_BY(tg_unsqueeze(i, 1)), TG_BY(j));
+    case 14: return tg_index(x, TG_BY(i), TG_BY(tg_argmax(tg_index(m, TG_AT(0)))));
+    default: return tg_fail("no such index");
+  }
+}
+OP(index, indexed(A(0), x[0], x[1], x[2], x[3]))
+
+static tg_tensor *counting(tg_tensor *like, int a, int b, int n) {
+  tg_shape shape = {.ndim = n, .dim = {a, b}};
+  return tg_reshape_to(tg_arange(0, a * (double)b, .dtype = tg_dtype_of(like)), shape);
+}
+static tg_tensor *assigned(int number, tg_tensor *x, tg_tensor *m) {
+  tg_tensor *t = tg_contiguous(x), *by = tg_from(((int64_t[]){4, 0, 2}), TG_SHAPE(3), .dtype = TG_INT64);
+  int count = (int)tg_item_int(tg_sum(m));
+  switch (number) {
+    case 0: return tg_set_index(t, counting(x, 4, 3, 2), TG_AT(1));
+    case 1: return tg_set_index(t, counting(x, 2, 4, 2), TG_RANGE(1, 4, 2), TG_ALL, TG_AT(2));
+    case 2: return tg_set_index(t, tg_reshape(counting(x, 36, 1, 1), 3, 4, 3), TG_BY(by));
+    case 3: return tg_set_index(t, counting(x, count, 3, 2), TG_BY(m));
+    case 4: return tg_set_index(t, tg_reshape(counting(x, 40, 1, 1), 5, 4, 2), TG_REST,
+                                TG_RANGE(0, 2, 1));
+    default: return tg_fail("no such assignment");
+  }
+}
+OP(set_index, assigned(A(0), x[0], x[3]))
+
 /* ---- what belongs together */
 static tg_tensor *relu_layer(tg_tensor *x, void *user) { return tg_relu(tg_add(x, user)); }
 static tg_tensor *dot_layer(tg_tensor *x, void *user) { return tg_dot(x, user); }

@@ -526,6 +526,91 @@ case("compose_norm", [F((6, 4)), F((4,))],
      lambda a, x, w: (x - x.mean(0)) / (x.var(0, correction=0) + 1e-5).sqrt() * w)
 
 
+# ---- where implementations go wrong: gradients far out, powers, integers, indices
+# A where() or a quotient inside a function easily makes 0 * inf of its gradient.
+for name, run in [("sigmoid", torch.sigmoid), ("tanh", torch.tanh), ("softsign", TF.softsign), ("silu", TF.silu),
+                  ("relu6", TF.relu6), ("hardswish", TF.hardswish), ("mish", TF.mish), ("quick_gelu", lambda x: x * (1.702 * x).sigmoid()),
+                  ("gelu", lambda x: TF.gelu(x, approximate="tanh")), ("asinh", torch.asinh), ("relu", torch.relu), ("abs", torch.abs)]:
+    for far in ([1000.0, 100.0, 30.0], [-1000.0, -100.0, -30.0]):
+        case(name, [X(far)], lambda a, x: run(x), check=False, half=False)
+for name, run in [("softplus", TF.softplus), ("elu", TF.elu), ("celu", TF.celu),
+                  ("leakyrelu", lambda x: TF.leaky_relu(x, 1))]:
+    for far in ([1000.0, 100.0, 30.0], [-1000.0, -100.0, -30.0]):
+        case(name, [X(far)], lambda a, x: run(x), [4], check=False, half=False)
+case("exp", [X([-1000.0, -100.0, 0.0])], lambda a, x: x.exp(), check=False, half=False)
+case("sqrt", [X([0.0])], lambda a, x: x.sqrt(), check=False, half=False)
+case("pow", [X([-2.0, -1.5, 0.0, 0.0, 0.0, 2.0]), XI([2, 3, 1, 2, 0, 0])], lambda a, x, y: x ** y, check=False, half=False)
+case("pow", [X([0.0, 0.0, 2.0, 3.0]), X([1.0, 2.0, 0.0, -1.0])], lambda a, x, y: x ** y, check=False, half=False)
+for k in (-4, -8): case("pow_number", [X([-2.0, -0.5, 0.5, 3.0])], lambda a, x: x ** q(a[0]), [k], half=False)
+case("pow_number", [X([0.0, 1.0, 4.0])], lambda a, x: x ** q(a[0]), [6], half=False, check=False)
+case("pow_number", [X([-2.0, -0.5])], lambda a, x: x ** q(a[0]), [10], grad=False, half=False)
+case("number_pow", [X([-2.0, -1.0, 0.0, 1.0, 2.0, 3.0])], lambda a, x: q(a[0]) ** x, [-8], grad=False, half=False)
+case("number_pow", [X([1.0, 2.0, 0.5])], lambda a, x: q(a[0]) ** x, [0], half=False, check=False)
+
+WI = lambda s, v="-", lo=-4, hi=5: I(s, lo, hi, v)
+for name, run in [("add", torch.add), ("sub", torch.sub), ("mul", torch.mul), ("maximum", torch.maximum), ("minimum", torch.minimum),
+                  ("lt", torch.lt), ("ge", torch.ge), ("eq", torch.eq), ("ne", torch.ne)]:
+    for s, r in PAIRS[:7]: case(name, [WI(s), WI(r)], lambda a, x, y: run(x, y), grad=False, half=False)
+    case(name, [WI((3, 5), "t"), WI((3, 5), "f")], lambda a, x, y: run(x, y), grad=False, half=False)
+for name in ("neg", "abs", "sign", "square", "relu"):
+    for v in "-ts": case(name, [WI((3, 5), v)], lambda a, x: getattr(x, name)(), grad=False, half=False)
+for name, run in [("sum", lambda x, d: x.sum(d)), ("max", lambda x, d: x.amax(d)), ("min", lambda x, d: x.amin(d))]:
+    for axes in ([0], [1], [0, 1]):
+        case(name, [WI((7, 5), "t")], lambda a, x: run(x, tuple(a[1:])), [0, *axes], grad=False, half=False)
+        case(name, [B((7, 5), "f")], lambda a, x: run(x, tuple(a[1:])), [0, *axes], grad=False, half=False)
+for make in (WI, B): case("cumsum", [make((3, 5))], lambda a, x: x.cumsum(a[0]), [1], grad=False, half=False)
+case("where", [B((3, 5)), WI((3, 5)), WI((5,))], lambda a, c, x, y: torch.where(c, x, y), grad=False, half=False)
+case("matmul", [WI((3, 5)), WI((5, 4))], lambda a, x, y: x @ y, grad=False, half=False)
+case("gather", [WI((3, 4)), I((3, 2), 0, 4)], lambda a, x, i: x.gather(a[0], i), [1], grad=False, half=False)
+case("pad", [WI((2, 3))], lambda a, x: TF.pad(x, a[3:] + a[1:3], value=int(q(a[0]))), [8, 1, 0, 0, 2], grad=False, half=False)
+case("flip", [B((2, 3))], lambda a, x: x.flip(a), [1], grad=False, half=False)
+case("cat", [WI((2, 3)), WI((1, 3))], lambda a, *x: torch.cat(x, a[0]), [0], grad=False, half=False)
+
+for name, dtype in (("cast_half", torch.float16), ("cast_bfloat", torch.bfloat16)):
+    case(name, [F((8,), -7, 7)], lambda a, x: x.to(dtype).to(torch.float64), half=False, check=False)
+case("cast_int", [F((3, 5), -7, 7)], lambda a, x: x.to(torch.int32).to(torch.float64) * x, half=False, check=False)
+for s in [(), (0, 3), (3, 5)]: case("dropout", [F(s)], lambda a, x: TF.dropout(x, 0.5, training=False))
+for axes in ([], [0]):
+    case("sum", [F((70001,), 0.1, 2)], lambda a, x: x.sum(tuple(a[1:])), [0, *axes], grad=False, half=False)
+    case("mean", [F((70001,), 0.1, 2)], lambda a, x: x.mean(tuple(a[1:])), [0, *axes], grad=False, half=False)
+case("sum", [F((1009, 7), 0.1, 2, "t")], lambda a, x: x.sum(tuple(a[1:])), [0, 0], grad=False, half=False)
+case("cumsum", [F((1031,), 0.1, 2)], lambda a, x: x.cumsum(a[0]), [0], grad=False, half=False)
+case("crossentropy", [F((3, 4)), XI([-1, -1, -1])], lambda a, x, y: TF.cross_entropy(x, y, ignore_index=-1), grad=False, half=False)
+case("crossentropy", [X([1e3, -1e3, 0.0, -1e3, 1e3, 0.0], (2, 3)), XI([0, 0])], lambda a, x, y: TF.cross_entropy(x, y), check=False, half=False)
+case("binary_crossentropy", [F((7,), 0.1, 0.9), X([0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0])], lambda a, x, y: TF.binary_cross_entropy(x, y), check=False)
+for m in [(1, 5), (3, 1), (2, 1, 5)]:
+    case("attention", [F((2, 3, 4)), F((2, 5, 4)), F((2, 5, 2)), F(m)], attention, [0])
+case("attention", [F((2, 3, 4), -2, 2, "t"), F((2, 5, 4), -2, 2, "f"), F((2, 5, 2), -2, 2, "s")], attention, [1])
+# axes, groups, then stride, dilation, padding, output_padding, one number per axis
+for a in [(2, 1, 2, 1, 1, 2, 0, 1, 1, 0), (2, 2, 1, 3, 2, 1, 1, 0, 0, 2), (1, 1, 3, 2, 1, 2)]:
+    n = a[0]
+    run = lambda a, x, w, b: [TF.conv_transpose1d, TF.conv_transpose2d][n - 1](
+        x, w, b, stride=a[2:2 + n], dilation=a[2 + n:2 + 2 * n], padding=a[2 + 2 * n:2 + 3 * n],
+        output_padding=a[2 + 3 * n:], groups=a[1])
+    case("conv_transpose2d_axes", [F((1, 2, 3, 4)[:n + 2]), F((2, 2, 2, 3)[:n + 2], -1, 1), F((2 * a[1],))], run, a)
+
+# x[...] by number; steps below 0 as flips. The library follows numpy, where a number apart
+# from an index tensor sends the index's axes to the front; PyTorch does not: T in [9].
+INDEXED = [lambda x, i, j, m: x[1], lambda x, i, j, m: x[-1, 0], lambda x, i, j, m: x[1:4:2, None, ..., 2],
+           lambda x, i, j, m: x[..., 1:3], lambda x, i, j, m: x[i], lambda x, i, j, m: x[:, j], lambda x, i, j, m: x[i, j],
+           lambda x, i, j, m: x[i, :, j % 3], lambda x, i, j, m: x[:, j, j % 3], lambda x, i, j, m: x[1, :, j % 3].T,
+           lambda x, i, j, m: x[m], lambda x, i, j, m: x.flip(0, 2), lambda x, i, j, m: x.flip(0)[0:3:2],
+           lambda x, i, j, m: x[i[:, None], j], lambda x, i, j, m: x[i, m[0].nonzero().flatten()[:1]]]
+BY = [XI([4, 0, -1, 0]), XI([1, 3, 0, 3]), B((5, 4))]
+for k, f in enumerate(INDEXED):
+    for v in "-t": case("index", [F((5, 4, 3), -2, 2, v), *BY], lambda a, x, i, j, m: f(x, i, j, m), [k], half=k < 6)
+
+
+def assigned(a, x, i, j, m):  # the value: 0, 1, 2 ... of the place's shape
+    x = x.detach().clone()
+    place = [(1,), (slice(1, 4, 2), slice(None), 2), (torch.tensor([4, 0, 2]),), (m,), (Ellipsis, slice(0, 2))][a[0]]
+    x[place] = torch.arange(x[place].numel(), dtype=x.dtype).reshape(x[place].shape)
+    return x
+
+
+for k in range(5): case("set_index", [F((5, 4, 3)), *BY], assigned, [k], grad=False, half=False)
+
+
 # ---- casts: each edge value of each dtype to each dtype
 from_torch = [torch.bool, torch.int8, torch.uint8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64,
               torch.uint64, torch.float16, torch.bfloat16, torch.float32, torch.float64]
