@@ -232,7 +232,8 @@ static tg_tensor *counting(tg_tensor *like, int a, int b, int n) {
   return tg_reshape_to(tg_arange(0, a * (double)b, .dtype = tg_dtype_of(like)), shape);
 }
 static tg_tensor *assigned(int number, tg_tensor *x, tg_tensor *m) {
-  tg_tensor *t = tg_contiguous(x), *by = tg_from(((int64_t[]){4, 0, 2}), TG_SHAPE(3), .dtype = TG_INT64);
+  tg_tensor *t = tg_contiguous(x);
+  tg_tensor *by = tg_from(((int64_t[]){4, 0, 2}), TG_SHAPE(3), .dtype = TG_INT64);
   int count = (int)tg_item_int(tg_sum(m));
   switch (number) {
     case 0: return tg_set_index(t, counting(x, 4, 3, 2), TG_AT(1));

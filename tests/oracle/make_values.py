@@ -6,7 +6,7 @@
 
 A case is an operation, its inputs and a few integers. Each runs here in
 float64: forward, and backward from the loss ((out + 1)^2 * w).mean() with the
-uneven weights w[i] = 1 + (i % 7) / 4. Values go to values.c with 11 digits; the
+uneven weights w[i] = 1 + (i % 7) / 4. Values go to values.c with 13 digits; the
 inputs do not, as tests/oracle.c makes the same ones from the same formula. One
 line OP(name, ...) in tests/test_ops.c runs all cases `name/...`.
 """
@@ -571,8 +571,8 @@ for name, dtype in (("cast_half", torch.float16), ("cast_bfloat", torch.bfloat16
 case("cast_int", [F((3, 5), -7, 7)], lambda a, x: x.to(torch.int32).to(torch.float64) * x, half=False, check=False)
 for s in [(), (0, 3), (3, 5)]: case("dropout", [F(s)], lambda a, x: TF.dropout(x, 0.5, training=False))
 for axes in ([], [0]):
-    case("sum", [F((70001,), 0.1, 2)], lambda a, x: x.sum(tuple(a[1:])), [0, *axes], grad=False, half=False)
-    case("mean", [F((70001,), 0.1, 2)], lambda a, x: x.mean(tuple(a[1:])), [0, *axes], grad=False, half=False)
+    case("sum", [F((10007,), 0.1, 2)], lambda a, x: x.sum(tuple(a[1:])), [0, *axes], grad=False, half=False)
+    case("mean", [F((10007,), 0.1, 2)], lambda a, x: x.mean(tuple(a[1:])), [0, *axes], grad=False, half=False)
 case("sum", [F((1009, 7), 0.1, 2, "t")], lambda a, x: x.sum(tuple(a[1:])), [0, 0], grad=False, half=False)
 case("cumsum", [F((1031,), 0.1, 2)], lambda a, x: x.cumsum(a[0]), [0], grad=False, half=False)
 case("crossentropy", [F((3, 4)), XI([-1, -1, -1])], lambda a, x, y: TF.cross_entropy(x, y, ignore_index=-1), grad=False, half=False)
@@ -639,7 +639,7 @@ def cast_inputs(i):
 def c_number(v):
     if math.isnan(v): return "NAN"
     if math.isinf(v): return "INFINITY" if v > 0 else "-INFINITY"
-    return f"{v:.11g}" if v or math.copysign(1, v) > 0 else "-0.0"
+    return f"{v:.13g}" if v or math.copysign(1, v) > 0 else "-0.0"
 
 
 def write(path):

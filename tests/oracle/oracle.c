@@ -18,7 +18,7 @@ static const double tolerance[TG_DTYPE_COUNT][2] = {
     [TG_FLOAT16] = {4e-3, 2e-2},
     [TG_BFLOAT16] = {3e-2, 2e-1},
     [TG_FLOAT32] = {2e-6, 1e-5},
-    [TG_FLOAT64] = {2e-10, 1e-9},
+    [TG_FLOAT64] = {5e-12, 2e-11},
 };
 
 /* ---- inputs */
