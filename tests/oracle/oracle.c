@@ -201,7 +201,8 @@ static void compare(const oracle_case *c, const result *got, const double *const
     int64_t wrong = 0, first = -1;
     for (int64_t i = 0; i < got->count[k]; i++)
       if (!alike(got->value[k][i], want[k][i], scale, tol, exact, dtype) && !wrong++) first = i;
-    test_check(!wrong, "oracle", c->number, "%s/%d %s %s %d: %lld of %lld wrong, [%lld] %.9g, not %.9g",
+    test_check(!wrong, "oracle", c->number,
+               "%s/%d %s %s %d: %lld of %lld wrong, [%lld] %.9g, not %.9g",
                c->name, c->number, tg_dtype_name(dtype), k ? "gradient" : "out", k ? k - 1 : 0,
                (long long)wrong, (long long)got->count[k], (long long)first,
                wrong ? got->value[k][first] : 0, wrong ? want[k][first] : 0);
