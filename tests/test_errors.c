@@ -558,3 +558,8 @@ TEST(errors_index_of_constants) {
   tg_tensor *good = tg_from(((int64_t[]){1, 4}), TG_SHAPE(2), .dtype = TG_INT64);
   CHECK_OK(tg_realize(tg_take(tg_ones(TG_SHAPE(5, 3)), good)));
 }
+
+TEST(errors_multinomial_of_nothing) {
+  CHECK_NULL(tg_realize(tg_multinomial(tg_zeros(TG_SHAPE(3)), 1)), "out of range");
+  CHECK_OK(tg_realize(tg_multinomial(tg_ones(TG_SHAPE(3)), 1)));
+}

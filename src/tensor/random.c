@@ -279,7 +279,8 @@ tg_tensor *(tg_randint)(tg_shape shape, const tg_create_opts *o) {
 /* ---- categories */
 
 /* weights [N, C] -> [N, samples]: how many running sums of the row are not above
- * a uniform number below the row's total. */
+ * a uniform number below the row's total. A row that adds up to 0 (or less) has no
+ * category to give: all sums are passed, and the check makes that an error. */
 static tg_tensor *categories(tg_tensor *weights, int64_t samples) {
   if (!weights) return NULL;
   int64_t rows = tg_dims(weights)[0], classes = tg_dims(weights)[1];
@@ -289,7 +290,9 @@ static tg_tensor *categories(tg_tensor *weights, int64_t samples) {
   tg_tensor *total = tg_shrink(sums, 0, rows, classes - 1, classes);
   tg_tensor *u = tg_mul((tg_rand)(TG_SHAPE(rows, samples), &like), total);
   tg_tensor *passed = tg_ge(tg_reshape(u, rows, samples, 1), tg_reshape(sums, rows, 1, classes));
-  return (tg_sum)(passed, &(tg_axis_opts){.axis = TG_INTS(2)});
+  tg_tensor *category = (tg_sum)(passed, &(tg_axis_opts){.axis = TG_INTS(2)});
+  int64_t mark = tg_pool_mark();
+  return category ? tg_wrap(mark, tg_n_checked(category->node, classes)) : NULL;
 }
 
 static tg_tensor *multinomial(tg_tensor *weights, int64_t samples) {
