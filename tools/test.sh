@@ -13,7 +13,7 @@ unset TG_DEVICE TG_THREADS TG_GRAPH DEBUG
 piece 'tests' "$BUILD/tests"
 # shellcheck disable=SC2086
 piece 'tests on the reference device' env TG_DEVICE=REF "$BUILD/tests" \
-  ${REF_SUITES:-dtype_ ops_ index_ random_ autograd_ optim_sgd optim_adam optim_lamb}
+  ${REF_SUITES:-dtype_ op_ ops_ index_ random_ autograd_ optim_sgd optim_adam optim_lamb}
 piece 'programs' tests/test_programs.sh "$BUILD"
 piece 'documents' tests/test_docs.sh
 piece 'parity' tests/test_parity.sh

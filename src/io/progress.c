@@ -34,7 +34,7 @@ static void progress_time(const tg_progress *bar, double now, char *out, size_t 
 }
 
 static void progress_draw(tg_progress *bar, double now, const char *text) {
-  char cells[PROGRESS_BAR + 1], time[32], line[160];
+  char cells[PROGRESS_BAR + 1], time[32], line[512];
   double taken = now - bar->started;
   double part = bar->total > 0 ? (double)bar->done / (double)bar->total : 1;
   int full = part < 1 ? (int)(part * PROGRESS_BAR) : PROGRESS_BAR;
