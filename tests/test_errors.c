@@ -213,6 +213,8 @@ TEST(errors_null_is_named) {
   CHECK_NULL(tg_tanh(NULL), "got NULL instead of a tensor");
   CHECK_NULL(tg_add(ones(TG_SHAPE(2)), (tg_tensor *)NULL), "tg_add: got NULL");
   CHECK_NULL(tg_softmax(NULL), "tg_softmax: got NULL");
+  CHECK_NULL(tg_exp(NULL), "tg_exp: got NULL");
+  CHECK_NULL(tg_contiguous_backward(NULL), "tg_contiguous_backward: got NULL");
   CHECK_NULL(tg_conv2d(NULL, NULL), "tg_conv2d: got NULL");
   CHECK_NULL(tg_set_index((tg_tensor *)NULL, tg_number(1), TG_AT(0)), "tg_set_index: got NULL");
   CHECK_FAILS(tg_backward(NULL), "tg_backward: got NULL");

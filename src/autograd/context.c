@@ -79,11 +79,28 @@ static void inherit_state(tg_tensor *t, int count, tg_tensor *const *inputs) {
 
 /* ---- the library's own Functions */
 
+enum { CALL_ROOM = 48 };
+
+/* The call that users know a Function by: ContiguousBackward as
+ * tg_contiguous_backward. */
+static const char *call_of(const char *name, char text[CALL_ROOM]) {
+  size_t n = 2;
+  memcpy(text, "tg", n);
+  for (; *name && n + 2 < CALL_ROOM; name++) {
+    bool capital = *name >= 'A' && *name <= 'Z';
+    if (capital) text[n++] = '_';
+    text[n++] = (char)(capital ? *name - 'A' + 'a' : *name);
+  }
+  text[n] = 0;
+  return text;
+}
+
 static bool inputs_fit(const char *name, int count, tg_tensor *const *inputs) {
+  char call[CALL_ROOM];
   for (int i = 0; i < count; i++) {
-    if (tg_is_null(name, inputs[i])) return false;
+    if (!inputs[i]) return !tg_is_null(call_of(name, call), NULL);
     if (inputs[i]->node->device == inputs[0]->node->device) continue;
-    tg_fail("%s: the operands are on %s and %s; move one with tg_to", name,
+    tg_fail("%s: the operands are on %s and %s; move one with tg_to", call_of(name, call),
             tg_device(inputs[0]), tg_device(inputs[i]));
     return false;
   }
