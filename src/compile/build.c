@@ -20,7 +20,9 @@ bool tg_builder_begin(tg_builder *b) {
   b->kernel = tg_alloc_zero(sizeof *b->kernel);
   b->table = tg_alloc_zero((size_t)b->table_size * sizeof *b->table);
   b->failed = !b->kernel || !b->table;
-  if (!b->failed) tg_ir_int(b, 0); /* what failures give */
+  if (b->failed) return false;
+  b->kernel->noutputs = 1;
+  tg_ir_int(b, 0); /* what failures give */
   return !b->failed;
 }
 

@@ -6,8 +6,9 @@
  * (`ranges`, a bit per range). The kinds of a range:
  *
  *   LOOP    positions of the result; any order, may run in parallel
- *   FOLD    folded by one REDUCE instruction; what is computed from the REDUCE
- *           no longer depends on it
+ *   FOLD    folded by REDUCE instructions; what is computed from a REDUCE no
+ *           longer depends on it. The ranges folded by any two REDUCEs are equal
+ *           or disjoint; equal ones share a loop, and do not depend on each other
  *   SERIAL  positions that may store to the same element (scatter): they run
  *           one after the other, in ascending order, the first range outermost
  *
@@ -15,6 +16,10 @@
  *
  *   0 RANGE i          4 LOAD a [3]      8 MUL 6 7? ... and so on; run with
  *   DEBUG=3 to see real ones (docs/tour.md follows one).
+ *
+ * A kernel may hold several STOREs, each to an output of its own; each runs once
+ * for every combination of the LOOP ranges it depends on. STOREs that share no
+ * range, not even by way of others, are independent nests of one kernel.
  *
  * Index arithmetic is int64 and uses the same instructions (ADD, MUL, DIV, MOD,
  * CMPLT, AND ...). It has been simplified: what is affine in the ranges is
@@ -61,6 +66,7 @@ typedef struct tg_kernel {
   int64_t ins_room;
   int32_t nranges;
   tg_range range[TG_MAX_RANGES];
+  int32_t noutputs; /* slots 0 .. noutputs-1 are written, by one STORE each */
   int32_t nslots;
   tg_slot *slot;
   int64_t slot_room;
