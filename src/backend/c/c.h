@@ -58,6 +58,10 @@ void tg_text_free(tg_text *text);
 typedef enum tg_c_rendered { TG_C_FAILED = -1, TG_C_DECLINED = 0, TG_C_DONE = 1 } tg_c_rendered;
 tg_c_rendered tg_c_render(const tg_kernel *kernel, int number, tg_text *out);
 
+/* Bytes of a vector register of this machine. A unit begins with the line
+ * "#define BYTES n", then the prelude. */
+int tg_c_vector_bytes(void);
+
 /* The text every unit begins with: lines, ended by NULL. */
 extern const char *const tg_c_prelude[];
 

@@ -1,0 +1,397 @@
+/* What every generated unit begins with. This is C text, not a part of the
+ * library: the build turns its lines into strings (prelude.c). It gives the
+ * kernels below it three things:
+ *
+ *   - the structs by which host and kernels talk (the same as in c.h);
+ *   - vectors. A kernel computes in lanes: suffix n ("narrow") stands for as many
+ *     lanes as 4-byte elements fit a register, w ("wide") for half as many, which
+ *     is what kernels with 8-byte elements use. So f32n is a vector of floats, and
+ *     all types of one suffix have the same number of lanes. Conditions are masks,
+ *     0 or -1 per lane, as wide as the suffix: mn, mw;
+ *   - functions on them, named operation_type: load, store, gather; exp, log ...
+ *
+ * Vector extensions of GCC and clang, so the same text serves every machine; the
+ * host writes "#define BYTES n", the bytes of a vector register, above it.
+ */
+typedef signed char i8;
+typedef unsigned char u8;
+typedef short i16;
+typedef unsigned short u16;
+typedef int i32;
+typedef unsigned int u32;
+typedef __INT64_TYPE__ i64;
+typedef __UINT64_TYPE__ u64;
+typedef float f32;
+typedef double f64;
+
+typedef struct tg_c_call {
+  void *const *data;
+  char *shared, *own;
+  i64 bad_index, bad_bound;
+  i32 failed;
+} tg_c_call;
+typedef struct tg_c_phase {
+  void (*run)(tg_c_call *call, i64 job);
+  i64 jobs;
+} tg_c_phase;
+typedef struct tg_c_kernel {
+  const char *name;
+  i64 shared, own;
+  i32 phases;
+  tg_c_phase phase[4];
+} tg_c_kernel;
+typedef struct tg_c_table {
+  i32 abi, count;
+  const tg_c_kernel *const *kernel;
+} tg_c_table;
+
+#define FN static inline __attribute__((always_inline, unused))
+#define LANES_n (BYTES / 4)
+#define LANES_w (BYTES / 8)
+#define UNROLL _Pragma("GCC unroll 16")
+#define MATH(name) __builtin_##name
+#define COPY(to, from, n) __builtin_memcpy(to, from, n)
+
+/* ---- vectors: the type T##c of LANES_##c elements, mask m##c */
+#define VECTOR(T, c) typedef T T##c __attribute__((vector_size(LANES_##c * sizeof(T))));
+#define VECTORS(c) VECTOR(i8, c) VECTOR(u8, c) VECTOR(i16, c) VECTOR(u16, c) VECTOR(i32, c) \
+  VECTOR(u32, c) VECTOR(i64, c) VECTOR(u64, c) VECTOR(f32, c) VECTOR(f64, c)
+VECTORS(n)
+VECTORS(w)
+typedef i32n mn;
+typedef i64w mw;
+#define TO(type, x) __builtin_convertvector(x, type)
+
+FN mn lanes_n(void) { mn v; UNROLL for (int l = 0; l < LANES_n; l++) v[l] = l; return v; }
+FN mw lanes_w(void) { mw v; UNROLL for (int l = 0; l < LANES_w; l++) v[l] = l; return v; }
+FN mn splat_mn(_Bool x) { return (mn){0} - (i32)x; }
+FN mw splat_mw(_Bool x) { return (mw){0} - (i64)x; }
+
+/* B: an integer vector as wide as T##c. gather: elements `step` apart; _part: the
+ * first `count` lanes, the others 0; _if: lanes whose mask is set, the others 0. */
+#define MOVES(T, c, B)                                                                           \
+  FN T##c splat_##T##c(T x) { return x - (T##c){0}; }                                            \
+  FN T##c load_##T##c(const T *p) { T##c v; COPY(&v, p, sizeof v); return v; }                   \
+  FN T##c load_part_##T##c(const T *p, int count) {                                              \
+    T##c v = {0};                                                                                \
+    UNROLL for (int l = 0; l < count; l++) v[l] = p[l];                                          \
+    return v;                                                                                    \
+  }                                                                                              \
+  FN T##c load_if_##T##c(const T *p, m##c m) {                                                   \
+    T##c v = {0};                                                                                \
+    UNROLL for (int l = 0; l < LANES_##c; l++) if (m[l]) v[l] = p[l];                            \
+    return v;                                                                                    \
+  }                                                                                              \
+  FN T##c gather_##T##c(const T *p, i64 step, int count) {                                       \
+    T##c v = {0};                                                                                \
+    UNROLL for (int l = 0; l < count; l++) v[l] = p[l * step];                                   \
+    return v;                                                                                    \
+  }                                                                                              \
+  FN T##c gather_if_##T##c(const T *p, i64 step, m##c m) {                                       \
+    T##c v = {0};                                                                                \
+    UNROLL for (int l = 0; l < LANES_##c; l++) if (m[l]) v[l] = p[l * step];                     \
+    return v;                                                                                    \
+  }                                                                                              \
+  FN void store_##T##c(T *p, T##c v) { COPY(p, &v, sizeof v); }                                  \
+  FN void store_part_##T##c(T *p, T##c v, int count) {                                           \
+    UNROLL for (int l = 0; l < count; l++) p[l] = v[l];                                          \
+  }                                                                                              \
+  FN void scatter_##T##c(T *p, i64 step, T##c v, int count) {                                    \
+    UNROLL for (int l = 0; l < count; l++) p[l * step] = v[l];                                   \
+  }                                                                                              \
+  FN T##c select_##T##c(m##c m, T##c x, T##c y) {                                                \
+    B##c b = TO(B##c, m);                                                                        \
+    return (T##c)(((B##c)x & b) | ((B##c)y & ~b));                                               \
+  }                                                                                              \
+  FN m##c less_##T##c(T##c x, T##c y) { return TO(m##c, x < y); }                                \
+  FN m##c equal_##T##c(T##c x, T##c y) { return TO(m##c, x == y); }                              \
+  FN T sum_##T##c(T##c v) {                                                                      \
+    T s[LANES_##c];                                                                              \
+    UNROLL for (int l = 0; l < LANES_##c; l++) s[l] = v[l];                                      \
+    UNROLL for (int h = LANES_##c / 2; h > 0; h /= 2)                                            \
+      UNROLL for (int l = 0; l < h; l++) s[l] = s[l] + s[l + h];                                 \
+    return s[0];                                                                                 \
+  }
+#define MOVES_OF(c) MOVES(i8, c, i8) MOVES(u8, c, i8) MOVES(i16, c, i16) MOVES(u16, c, i16)      \
+  MOVES(i32, c, i32) MOVES(u32, c, i32) MOVES(f32, c, i32)
+MOVES_OF(n)
+MOVES_OF(w)
+MOVES(i64, w, i64)
+MOVES(u64, w, i64)
+MOVES(f64, w, i64)
+
+/* The lanes at positions `at` of an index vector of type I. */
+#define INDEXED(T, c, I)                                                                         \
+  FN T##c at_##T##c##_##I(const T *p, I##c at, m##c m) {                                         \
+    T##c v = {0};                                                                                \
+    UNROLL for (int l = 0; l < LANES_##c; l++) if (m[l]) v[l] = p[at[l]];                        \
+    return v;                                                                                    \
+  }
+#define INDEXED_OF(c, I) INDEXED(i8, c, I) INDEXED(u8, c, I) INDEXED(i16, c, I)                  \
+  INDEXED(u16, c, I) INDEXED(i32, c, I) INDEXED(u32, c, I) INDEXED(f32, c, I)
+INDEXED_OF(n, i32)
+INDEXED_OF(w, i32)
+INDEXED_OF(w, i64)
+INDEXED(i64, w, i64) INDEXED(u64, w, i64) INDEXED(f64, w, i64)
+INDEXED(i64, w, i32) INDEXED(u64, w, i32) INDEXED(f64, w, i32)
+
+/* bool is a byte 0 or 1 in memory, a mask in lanes */
+#define BOOLS(c)                                                                                 \
+  FN m##c load_b##c(const u8 *p) { return TO(m##c, load_u8##c(p)) != 0; }                        \
+  FN m##c load_part_b##c(const u8 *p, int n) { return TO(m##c, load_part_u8##c(p, n)) != 0; }    \
+  FN m##c load_if_b##c(const u8 *p, m##c m) { return TO(m##c, load_if_u8##c(p, m)) != 0; }       \
+  FN m##c gather_b##c(const u8 *p, i64 s, int n) { return TO(m##c, gather_u8##c(p, s, n)) != 0; }\
+  FN m##c gather_if_b##c(const u8 *p, i64 s, m##c m) {                                           \
+    return TO(m##c, gather_if_u8##c(p, s, m)) != 0;                                              \
+  }                                                                                              \
+  FN m##c at_b##c##_i32(const u8 *p, i32##c at, m##c m) {                                        \
+    return TO(m##c, at_u8##c##_i32(p, at, m)) != 0;                                              \
+  }                                                                                              \
+  FN void store_b##c(u8 *p, m##c v) { store_u8##c(p, TO(u8##c, v & 1)); }                        \
+  FN void store_part_b##c(u8 *p, m##c v, int n) { store_part_u8##c(p, TO(u8##c, v & 1), n); }    \
+  FN void scatter_b##c(u8 *p, i64 s, m##c v, int n) { scatter_u8##c(p, s, TO(u8##c, v & 1), n); }\
+  FN m##c select_b##c(m##c m, m##c x, m##c y) { return (x & m) | (y & ~m); }                     \
+  FN m##c less_b##c(m##c x, m##c y) { return ~x & y; }                                           \
+  FN m##c equal_b##c(m##c x, m##c y) { return ~(x ^ y); }                                        \
+  FN m##c max_b##c(m##c x, m##c y) { return x | y; }                                             \
+  FN _Bool max_of_b##c(m##c v) {                                                                 \
+    _Bool any = 0;                                                                               \
+    UNROLL for (int l = 0; l < LANES_##c; l++) any |= v[l] != 0;                                 \
+    return any;                                                                                  \
+  }                                                                                              \
+  FN m##c first_##c(int count) { return lanes_##c() < count; }                                   \
+  FN _Bool any_##c(m##c v) { return max_of_b##c(v); }
+BOOLS(n)
+BOOLS(w)
+FN mw at_bw_i64(const u8 *p, i64w at, mw m) { return TO(mw, at_u8w_i64(p, at, m)) != 0; }
+
+#if defined(__AVX2__) && BYTES == 32 /* one instruction where there is one */
+#define load_if_f32n(p, m) ((f32n)__builtin_ia32_maskloadps256((const f32n *)(const void *)(p), m))
+#define load_part_f32n(p, count) load_if_f32n(p, first_n(count))
+#define store_part_f32n(p, v, count) \
+  __builtin_ia32_maskstoreps256((f32n *)(void *)(p), first_n(count), v)
+#ifdef __clang__
+#define even_f32n(p) __builtin_shufflevector(load_f32n(p), load_f32n((p) + 7), 0, 2, 4, 6, 9, 11, 13, 15)
+#else
+#define even_f32n(p) __builtin_shuffle(load_f32n(p), load_f32n((p) + 7), (i32n){0, 2, 4, 6, 9, 11, 13, 15})
+#endif
+#define gather_f32n(p, step, count) \
+  ((step) == 2 && (count) == LANES_n ? even_f32n(p) : gather_f32n(p, step, count))
+#endif
+
+/* ---- arithmetic: scalars f, vectors below with the same meaning (ops.def) */
+#define ORDER(T, c)                                                                              \
+  FN T##c max_##T##c(T##c x, T##c y) { return select_##T##c(TO(m##c, (x > y) | (x != x)), x, y); } \
+  FN T max_of_##T##c(T##c v) {                                                                   \
+    T s = v[0];                                                                                  \
+    UNROLL for (int l = 1; l < LANES_##c; l++) s = s > v[l] || s != s ? s : v[l];                \
+    return s;                                                                                    \
+  }
+#define ORDERS(c) ORDER(i8, c) ORDER(u8, c) ORDER(i16, c) ORDER(u16, c) ORDER(i32, c)            \
+  ORDER(u32, c) ORDER(f32, c)
+ORDERS(n)
+ORDERS(w)
+ORDER(i64, w)
+ORDER(u64, w)
+ORDER(f64, w)
+
+#define SCALAR(T)                                                                                \
+  FN T max_##T(T x, T y) { return x > y || x != x ? x : y; }
+SCALAR(i8) SCALAR(u8) SCALAR(i16) SCALAR(u16) SCALAR(i32) SCALAR(u32) SCALAR(i64) SCALAR(u64)
+SCALAR(f32) SCALAR(f64)
+
+/* Division and remainder of integers round down; by 0 they give 0. */
+#define DIVISION(T)                                                                              \
+  FN T div_##T(T x, T y) {                                                                       \
+    if (y == 0) return 0;                                                                        \
+    if ((T)-1 < 0 && y == (T)-1) return (T)(0 - (u64)x);                                         \
+    T q = (T)(x / y);                                                                            \
+    return (T)(q - (x % y != 0 && (x < 0) != (y < 0)));                                          \
+  }                                                                                              \
+  FN T mod_##T(T x, T y) {                                                                       \
+    if (y == 0 || ((T)-1 < 0 && y == (T)-1)) return 0;                                           \
+    T r = (T)(x % y);                                                                            \
+    return (T)(r != 0 && (r < 0) != (y < 0) ? r + y : r);                                        \
+  }
+DIVISION(i8) DIVISION(u8) DIVISION(i16) DIVISION(u16) DIVISION(i32) DIVISION(u32)
+DIVISION(i64) DIVISION(u64)
+
+/* Lane by lane, for what has no vector instruction. */
+#define EACH1(name, R, T, c)                                                                     \
+  FN R##c name##_##T##c(T##c x) {                                                                \
+    R##c v;                                                                                      \
+    UNROLL for (int l = 0; l < LANES_##c; l++) v[l] = name##_##T(x[l]);                          \
+    return v;                                                                                    \
+  }
+#define EACH2(name, T, c)                                                                        \
+  FN T##c name##_##T##c(T##c x, T##c y) {                                                        \
+    T##c v;                                                                                      \
+    UNROLL for (int l = 0; l < LANES_##c; l++) v[l] = name##_##T(x[l], y[l]);                    \
+    return v;                                                                                    \
+  }
+#define DIVISIONS(T, c) EACH2(div, T, c) EACH2(mod, T, c)
+#define DIVISIONS_OF(c) DIVISIONS(i8, c) DIVISIONS(u8, c) DIVISIONS(i16, c) DIVISIONS(u16, c)    \
+  DIVISIONS(i32, c) DIVISIONS(u32, c)
+DIVISIONS_OF(n)
+DIVISIONS_OF(w)
+DIVISIONS(i64, w)
+DIVISIONS(u64, w)
+
+FN f32 exp_f32(f32 x) { return MATH(expf)(x); }
+FN f32 log_f32(f32 x) { return MATH(logf)(x); }
+FN f32 sin_f32(f32 x) { return MATH(sinf)(x); }
+FN f32 sqrt_f32(f32 x) { return MATH(sqrtf)(x); }
+FN f32 trunc_f32(f32 x) { return MATH(truncf)(x); }
+FN f32 pow_f32(f32 x, f32 y) { return MATH(powf)(x, y); }
+FN f64 exp_f64(f64 x) { return MATH(exp)(x); }
+FN f64 log_f64(f64 x) { return MATH(log)(x); }
+FN f64 sin_f64(f64 x) { return MATH(sin)(x); }
+FN f64 sqrt_f64(f64 x) { return MATH(sqrt)(x); }
+FN f64 trunc_f64(f64 x) { return MATH(trunc)(x); }
+FN f64 pow_f64(f64 x, f64 y) { return MATH(pow)(x, y); }
+EACH1(exp, f64, f64, w) EACH1(log, f64, f64, w) EACH1(sin, f64, f64, w)
+EACH1(sqrt, f64, f64, w) EACH1(trunc, f64, f64, w) EACH2(pow, f64, w)
+EACH2(pow, f32, n) EACH2(pow, f32, w)
+EACH1(trunc, f32, f32, n) EACH1(trunc, f32, f32, w) EACH1(sqrt, f32, f32, w)
+#if defined(__AVX2__) && BYTES == 32
+#define sqrt_f32n(x) ((f32n)__builtin_ia32_sqrtps256(x))
+#else
+EACH1(sqrt, f32, f32, n)
+#endif
+
+/* e^x = 2^k e^r, |r| <= ln 2 / 2, by a polynomial (Cephes expf); 2^k is applied in
+ * two halves, so that subnormal results and overflow come out right. ln x = k ln 2
+ * + ln m, m in [sqrt 1/2, sqrt 2) (Cephes logf). sin x = (-1)^k sin r, reduced in
+ * double precision for |x| up to 2^20, by libm beyond. */
+#define TRANSCENDENT(c)                                                                          \
+  FN f32##c exp_f32##c(f32##c x) {                                                               \
+    f32##c low = splat_f32##c(-105.0f), high = splat_f32##c(90.0f);                              \
+    f32##c t, k, r, p, z = select_f32##c(TO(m##c, x < low), low, x);                             \
+    z = select_f32##c(TO(m##c, z > high), high, z);                                              \
+    t = z * 1.44269504088896341f + 12582912.0f;                                                  \
+    k = t - 12582912.0f;                                                                         \
+    r = z - k * 0.693359375f;                                                                    \
+    r = r - k * -2.12194440e-4f;                                                                 \
+    p = 1.9875691500e-4f * r + 1.3981999507e-3f;                                                 \
+    p = p * r + 8.3334519073e-3f;                                                                \
+    p = p * r + 4.1665795894e-2f;                                                                \
+    p = p * r + 1.6666665459e-1f;                                                                \
+    p = p * r + 5.0000001201e-1f;                                                                \
+    p = p * (r * r) + r + 1.0f;                                                                  \
+    i32##c whole = (i32##c)t - 0x4b400000, half = whole >> 1;                                    \
+    return p * (f32##c)((half + 127) << 23) * (f32##c)((whole - half + 127) << 23);              \
+  }                                                                                              \
+  FN f32##c log_f32##c(f32##c x) {                                                               \
+    f32##c zero = {0}, one = zero + 1.0f, inf = zero + __builtin_inff();                         \
+    m##c tiny = TO(m##c, x < 1.17549435e-38f);                                                   \
+    f32##c scaled = x * select_f32##c(tiny, zero + 8388608.0f, one);                             \
+    i32##c shifted = (i32##c)scaled - 0x3f3504f3, k = shifted >> 23;                             \
+    f32##c m = (f32##c)((shifted & 0x7fffff) + 0x3f3504f3) - 1.0f;                               \
+    f32##c e = TO(f32##c, k) - select_f32##c(tiny, zero + 23.0f, zero), s = m * m;               \
+    f32##c p = 7.0376836292e-2f * m - 1.1514610310e-1f;                                          \
+    p = p * m + 1.1676998740e-1f;                                                                \
+    p = p * m - 1.2420140846e-1f;                                                                \
+    p = p * m + 1.4249322787e-1f;                                                                \
+    p = p * m - 1.6668057665e-1f;                                                                \
+    p = p * m + 2.0000714765e-1f;                                                                \
+    p = p * m - 2.4999993993e-1f;                                                                \
+    p = p * m + 3.3333331174e-1f;                                                                \
+    p = p * m * s + e * -2.12194440e-4f - 0.5f * s;                                              \
+    f32##c v = m + p + e * 0.693359375f;                                                         \
+    v = select_f32##c(TO(m##c, x == inf), inf, v);                                               \
+    v = select_f32##c(TO(m##c, x == zero), -inf, v);                                             \
+    return select_f32##c(TO(m##c, x >= zero), v, zero + __builtin_nanf(""));                     \
+  }                                                                                              \
+  FN f32##c sin_f32##c(f32##c x) {                                                               \
+    f32##c v;                                                                                    \
+    UNROLL for (int l = 0; l < LANES_##c; l++) v[l] = near_sin(x[l]);                            \
+    return v;                                                                                    \
+  }
+FN f32 near_sin(f32 x) {
+  if (!(x < 1048576.0f && x > -1048576.0f)) return MATH(sinf)(x);
+  f64 shifted = (f64)x * 0.318309886183790672 + 6755399441055744.0;
+  f64 k = shifted - 6755399441055744.0, w = (f64)x - k * 3.14159265160560607910;
+  u64 bits;
+  COPY(&bits, &shifted, 8);
+  f32 r = (f32)(w - k * 1.98418714791870343106e-9), s = r * r;
+  f32 p = 2.6083159809786593541503e-6f * s - 1.981069071916863322258e-4f;
+  p = p * s + 8.33307858556509017944e-3f;
+  p = p * s - 1.6666659712791442871e-1f;
+  p = p * s * r + r;
+  return bits & 1 ? -p : p;
+}
+TRANSCENDENT(n)
+TRANSCENDENT(w)
+
+/* Floats to integers: what does not fit becomes the minimum; narrow integers go by
+ * way of int32, uint32 by way of int64. */
+FN i32 i32_of(f64 x) { return x >= -2147483648.0 && x < 2147483648.0 ? (i32)x : -2147483647 - 1; }
+FN i64 i64_of(f64 x) { return x >= -0x1p63 && x < 0x1p63 ? (i64)x : -0x7fffffffffffffff - 1; }
+FN u64 u64_of(f64 x) { return !(x >= 0x1p63) ? (u64)i64_of(x) : x < 0x1p64 ? (u64)x : 0; }
+#define CONVERT(R, T, by) FN R R##_of_##T(T x) { return (R)by((f64)x); }
+#define CONVERTS(T) CONVERT(i8, T, i32_of) CONVERT(u8, T, i32_of) CONVERT(i16, T, i32_of)        \
+  CONVERT(u16, T, i32_of) CONVERT(i32, T, i32_of) CONVERT(u32, T, i64_of)                        \
+  CONVERT(i64, T, i64_of) CONVERT(u64, T, u64_of)
+CONVERTS(f32)
+CONVERTS(f64)
+#define CONVERT_EACH(R, T, c)                                                                    \
+  FN R##c R##_of_##T##c(T##c x) {                                                                \
+    R##c v;                                                                                      \
+    UNROLL for (int l = 0; l < LANES_##c; l++) v[l] = R##_of_##T(x[l]);                          \
+    return v;                                                                                    \
+  }
+#define CONVERTS_EACH(T, c) CONVERT_EACH(i8, T, c) CONVERT_EACH(u8, T, c) CONVERT_EACH(i16, T, c)\
+  CONVERT_EACH(u16, T, c) CONVERT_EACH(i32, T, c) CONVERT_EACH(u32, T, c)
+CONVERTS_EACH(f32, n)
+CONVERTS_EACH(f32, w)
+CONVERT_EACH(i64, f32, w) CONVERT_EACH(u64, f32, w)
+CONVERTS_EACH(f64, w) CONVERT_EACH(i64, f64, w) CONVERT_EACH(u64, f64, w)
+
+/* An index must lie in 0 .. bound-1; else the kernel fails, and 0 stands for it. */
+FN i64 check(tg_c_call *call, i64 x, i64 bound) {
+  if (x >= 0 && x < bound) return x;
+  if (!call->failed) call->failed = 1, call->bad_index = x, call->bad_bound = bound;
+  return 0;
+}
+#define CHECKS(T, c)                                                                             \
+  FN T##c check_##T##c(tg_c_call *call, T##c x, i64 bound, int count) {                          \
+    T##c v = {0};                                                                                \
+    UNROLL for (int l = 0; l < count; l++) v[l] = (T)check(call, x[l], bound);                   \
+    return v;                                                                                    \
+  }
+CHECKS(i32, n)
+CHECKS(i32, w)
+CHECKS(i64, w)
+
+/* Threefry 2x32, 20 rounds (Salmon et al. 2011); low words come first. */
+FN u64 threefry_u64(u64 counter, u64 key) {
+  u32 k[3] = {(u32)key, (u32)(key >> 32), 0}, x = (u32)counter + k[0], y = (u32)(counter >> 32) + k[1];
+  const int by[8] = {13, 15, 26, 6, 17, 29, 16, 24};
+  k[2] = k[0] ^ k[1] ^ 0x1BD11BDAu;
+#pragma GCC unroll 20
+  for (int round = 0; round < 20; round++) {
+    x += y;
+    y = (y << by[round % 8] | y >> (32 - by[round % 8])) ^ x;
+    if (round % 4 != 3) continue;
+    u32 s = (u32)round / 4 + 1;
+    x += k[s % 3];
+    y += k[(s + 1) % 3] + s;
+  }
+  return (u64)y << 32 | x;
+}
+FN u64w threefry_u64w(u64w counter, u64w key) {
+  u64w low = (u64w){0} + 0xffffffffu, k[3] = {key & low, key >> 32, key};
+  u64w x = ((counter & low) + k[0]) & low, y = ((counter >> 32) + k[1]) & low;
+  const int by[8] = {13, 15, 26, 6, 17, 29, 16, 24};
+  k[2] = (k[0] ^ k[1] ^ 0x1BD11BDAu) & low;
+#pragma GCC unroll 20
+  for (int round = 0; round < 20; round++) {
+    x = (x + y) & low;
+    y = ((y << by[round % 8] | y >> (32 - by[round % 8])) & low) ^ x;
+    if (round % 4 != 3) continue;
+    u64 s = (u64)round / 4 + 1;
+    x = (x + k[s % 3]) & low;
+    y = (y + k[(s + 1) % 3] + s) & low;
+  }
+  return y << 32 | x;
+}
