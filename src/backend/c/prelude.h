@@ -120,6 +120,15 @@ MOVES(i64, w, i64)
 MOVES(u64, w, i64)
 MOVES(f64, w, i64)
 
+/* A square of vectors, transposed; rows are ld elements apart. */
+#define TURN(T, c)                                                                               \
+  FN void turn_##T##c(const T *from, i64 ld, T *to, i64 to_ld) {                                 \
+    for (int i = 0; i < LANES_##c; i++)                                                          \
+      UNROLL for (int l = 0; l < LANES_##c; l++) to[i * to_ld + l] = from[l * ld + i];           \
+  }
+TURN(f32, n)
+TURN(f64, w)
+
 /* The lanes at positions `at` of an index vector of type I. */
 #define INDEXED(T, c, I)                                                                         \
   FN T##c at_##T##c##_##I(const T *p, I##c at, m##c m) {                                         \

@@ -5,7 +5,7 @@
  * written should read like C that someone wrote for this one kernel: loops over
  * named ranges, one variable per instruction, constants in place. DEBUG=4 shows it.
  */
-#include "backend/c/render.h"
+#include "backend/c/contract.h"
 
 #include <stdio.h>
 
@@ -55,6 +55,25 @@ static void render_head(c_render *r, const tg_kernel *kernel) {
   tg_text_add(r->out, " */\n");
 }
 
+/* As a sum of products, if it is one. *found: it is, and if this gives false the
+ * built-in backend does it better than plain loops would. */
+static bool render_contract(c_render *r, c_kernel *k, bool *found) {
+  size_t count = (size_t)r->code->count + 1;
+  ct_plan *p = tg_alloc_zero(sizeof *p);
+  bool *marks = tg_alloc_zero(2 * count), good = p && marks;
+  if (!good) r->out->failed = true;
+  if (good) {
+    p->needed = marks;
+    p->epilogue = marks + count;
+    good = tg_c_contract_plan(r, p, k);
+  }
+  if (good) tg_c_contract_write(r, p, k);
+  *found = p && p->work > 0;
+  tg_free(marks);
+  tg_free(p);
+  return good;
+}
+
 tg_c_rendered tg_c_render(const tg_kernel *kernel, int number, tg_text *out) {
   int64_t before = out->count;
   bi_code *code = tg_bi_code_new(kernel);
@@ -64,7 +83,9 @@ tg_c_rendered tg_c_render(const tg_kernel *kernel, int number, tg_text *out) {
   bool memory = code && k && r.done, good = false;
   if (memory) {
     render_head(&r, kernel);
-    good = tg_c_nests(&r, k);
+    bool found = false;
+    good = render_contract(&r, k, &found);
+    if (!good && !found && !out->failed) good = tg_c_nests(&r, k);
     if (good) render_table(&r, k, kernel->name);
   }
   tg_free(r.done);

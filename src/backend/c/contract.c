@@ -1,0 +1,379 @@
+/* c/contract: sums of products, out = epilogue(sum over K of A * B).
+ *
+ * The LOOP ranges of one operand alone are M and N, those of both the batch, the
+ * folded ones K, as in the built-in backend (builtin/contract.c); here all sizes
+ * are constants in the text. A tile holds `rows` x `vectors` sums in registers:
+ * lanes run along N, and each step of K multiplies a vector of B by numbers of A,
+ * broadcast. A is read in place, at `row offset + K offset`, so a sliding window is
+ * no copy. B is read in place when its lanes lie side by side in memory, else it
+ * is packed into panels, once for all jobs if it is the same for them.
+ *
+ * An operand that is an expression (a cast, a mask of relu) or has a condition (a
+ * padding) is staged: evaluated once per element into a copy. Ranges along which
+ * everything in the expression moves in proportion are one axis of the copy: a
+ * window's position and its kernel's offset, so that the copy is a padded image
+ * and not 25 of them.
+ *
+ * K is cut into `outer` steps and `inner` ones per step where panels would be too
+ * large, and outer steps into pieces where there are few jobs; their sums are
+ * added in order, so results do not depend on threads.
+ */
+#include "backend/c/contract.h"
+
+enum { CT_PANEL = 160 << 10, CT_BLOCK = 96 << 10, CT_LEAST = 2048, CT_JOBS = 32 };
+
+/* ---- finding it */
+
+static bool ct_find(const bi_code *code, ct_plan *p) {
+  int found = 0;
+  if (code->serials || !code->loops) return false;
+  for (int32_t i = 0; i < code->count; i++) {
+    if (code->ins[i].op == TG_OP_REDUCE) p->reduce = i, found++;
+    if (code->row_of[i] < 0 && !tg_c_can(code, i)) return false;
+  }
+  if (found != 1) return false;
+  const tg_ins *in = &code->ins[p->reduce], *product = &code->ins[in->src[0]];
+  p->dtype = in->dtype;
+  if (in->fold != TG_OP_ADD || (p->dtype != TG_FLOAT32 && p->dtype != TG_FLOAT64)) return false;
+  if (product->op != TG_OP_MUL || (in->folded & code->folds) != code->folds) return false;
+  p->side[0].value = product->src[0];
+  p->side[1].value = product->src[1];
+  for (int32_t i = 0; i < code->count; i++)
+    if (bi_is_store(code->ins[i].op) && (code->ins[i].ranges & code->loops) != code->loops)
+      return false;
+  return product->src[0] != product->src[1];
+}
+
+static const int64_t *ct_store_row(const bi_code *code) {
+  for (int32_t i = 0; i < code->count; i++)
+    if (bi_is_store(code->ins[i].op)) return bi_row(code, code->row_of[code->ins[i].src[0]]);
+  return NULL;
+}
+
+static int64_t ct_far(const int64_t *row, int range) {
+  return row[range] < 0 ? -row[range] : row[range];
+}
+
+/* Ranges of the mask as one index, those that step furthest along `row` first. */
+static void ct_space_of(const bi_code *code, uint64_t ranges, const int64_t *row, ct_space *s) {
+  s->count = 0;
+  for (; ranges; ranges &= ranges - 1) {
+    int r = __builtin_ctzll(ranges), at = s->count++;
+    uint64_t far = (uint64_t)ct_far(row, r) - 1; /* 0, which does not move: first */
+    for (; at > 0 && (uint64_t)ct_far(row, s->range[at - 1]) - 1 < far; at--)
+      s->range[at] = s->range[at - 1];
+    s->range[at] = r;
+  }
+  s->total = 1;
+  for (int i = s->count - 1; i >= 0; i--) {
+    s->size[i] = code->range[s->range[i]].size;
+    s->stride[i] = s->total;
+    s->total *= s->size[i];
+  }
+}
+
+uint64_t tg_c_ranges(const ct_space *s) {
+  uint64_t mask = 0;
+  for (int i = 0; i < s->count; i++) mask |= UINT64_C(1) << s->range[i];
+  return mask;
+}
+
+static bool ct_classify(const bi_code *code, ct_plan *p) {
+  const int64_t *store = ct_store_row(code);
+  uint64_t in[2], loops = code->loops;
+  for (int s = 0; s < 2; s++) in[s] = code->ins[p->side[s].value].ranges & loops;
+  for (int s = 0; s < 2; s++) ct_space_of(code, in[s] & ~in[1 - s], store, &p->side[s].space);
+  ct_space_of(code, (in[0] & in[1]) | (loops & ~in[0] & ~in[1]), store, &p->batch);
+  double m = (double)p->side[0].space.total, n = (double)p->side[1].space.total, k = 1;
+  for (int r = 0; r < code->nranges; r++)
+    if (code->folds >> r & 1) k *= (double)code->range[r].size;
+  double work = m * n * k * (double)p->batch.total;
+  if (m < 2 || n < 2 || k < 2 || m * n * k < CT_LEAST || work > 1e15) return false;
+  p->work = (int64_t)work;
+  return true;
+}
+
+/* ---- how operands are read */
+
+static const int64_t *ct_load_row(const bi_code *code, const ct_side *side) {
+  const tg_ins *in = &code->ins[side->value];
+  if (in->op != TG_OP_LOAD || code->row_of[in->src[0]] < 0) return NULL;
+  return bi_row(code, code->row_of[in->src[0]]);
+}
+
+static void ct_in_place(const bi_code *code, ct_side *side) {
+  const tg_ins *in = &code->ins[side->value];
+  side->in_place = ct_load_row(code, side) && in->src[1] < 0;
+  side->slot = in->slot;
+}
+
+/* Is moving by one along a the same as moving by *ratio along b, in every row that
+ * the operand is computed from? */
+static bool ct_proportional(const bi_code *code, const bool *needed, int a, int b,
+                            int64_t *ratio) {
+  *ratio = 0;
+  for (int32_t i = 0; i < code->count; i++) {
+    if (!needed[i] || code->row_of[i] < 0) continue;
+    const int64_t *row = bi_row(code, code->row_of[i]);
+    if (!row[a] && !row[b]) continue;
+    if (!row[b] || row[a] % row[b]) return false;
+    if (*ratio && row[a] / row[b] != *ratio) return false;
+    *ratio = row[a] / row[b];
+  }
+  return *ratio != 0;
+}
+
+/* Marks what the operand is computed from, indices of memory too. */
+static void ct_mark_rows(const bi_code *code, int32_t value, bool *needed) {
+  memset(needed, 0, (size_t)code->count);
+  tg_c_mark(code, value, needed);
+  for (int32_t i = code->count - 1; i >= 0; i--)
+    if (needed[i] && code->ins[i].op == TG_OP_LOAD) needed[code->ins[i].src[0]] = true;
+}
+
+static void ct_axis_add(const bi_code *code, ct_side *side, int range, const bool *needed) {
+  int64_t far = code->range[range].size - 1, ratio;
+  for (int a = 0; a < side->axes; a++) {
+    ct_axis *axis = &side->axis[a];
+    bool onto = ct_proportional(code, needed, range, axis->range, &ratio);
+    if (!onto && axis->ranges == UINT64_C(1) << axis->range &&
+        ct_proportional(code, needed, axis->range, range, &ratio)) {
+      int64_t reach = ratio * (axis->size - 1); /* the axis goes by the new range instead */
+      *axis = (ct_axis){.range = range, .ranges = axis->ranges, .low = reach < 0 ? reach : 0,
+                        .size = (reach < 0 ? -reach : reach) + far + 1};
+      axis->ranges |= UINT64_C(1) << range;
+      return;
+    }
+    if (!onto) continue;
+    axis->low += ratio < 0 ? ratio * far : 0;
+    axis->size += (ratio < 0 ? -ratio : ratio) * far;
+    axis->ranges |= UINT64_C(1) << range;
+    return;
+  }
+  side->axis[side->axes++] = (ct_axis){.range = range, .ranges = UINT64_C(1) << range, .size = far + 1};
+}
+
+/* The load of most positions: it says in which order to go. */
+static const int64_t *ct_main_row(const bi_code *code, const bool *needed) {
+  const int64_t *best = NULL;
+  int most = -1;
+  for (int32_t i = 0; i < code->count; i++) {
+    const tg_ins *in = &code->ins[i];
+    if (!needed[i] || in->op != TG_OP_LOAD || code->row_of[in->src[0]] < 0) continue;
+    int n = __builtin_popcountll(in->ranges);
+    if (n > most) most = n, best = bi_row(code, code->row_of[in->src[0]]);
+  }
+  return best;
+}
+
+static void ct_sort_axes(ct_side *side, const int64_t *row) {
+  for (int a = 1; row && a < side->axes; a++)
+    for (int b = a; b > 0; b--) {
+      ct_axis *x = &side->axis[b - 1], *y = &side->axis[b], swap = *x;
+      if ((uint64_t)ct_far(row, x->range) - 1 >= (uint64_t)ct_far(row, y->range) - 1) break;
+      *x = *y;
+      *y = swap;
+    }
+}
+
+/* The copy of a staged operand for one position of the batch and the outer folds,
+ * and the row along which it is read. */
+static void ct_copy(const bi_code *code, ct_plan *p, ct_side *side) {
+  uint64_t ranges = tg_c_ranges(&side->space) | tg_c_ranges(&p->inner);
+  int64_t ratio;
+  ct_mark_rows(code, side->value, p->needed);
+  side->axes = 0;
+  for (uint64_t left = ranges & code->ins[side->value].ranges; left; left &= left - 1)
+    ct_axis_add(code, side, __builtin_ctzll(left), p->needed);
+  ct_sort_axes(side, ct_main_row(code, p->needed));
+  memset(side->row, 0, (size_t)(code->nranges + 1) * sizeof *side->row);
+  side->copy = 1;
+  for (int a = side->axes - 1; a >= 0; a--) {
+    ct_axis *axis = &side->axis[a];
+    axis->stride = side->copy;
+    for (uint64_t left = axis->ranges; left; left &= left - 1) {
+      int range = __builtin_ctzll(left);
+      ratio = 1;
+      if (range != axis->range) ct_proportional(code, p->needed, range, axis->range, &ratio);
+      side->row[range] = ratio * axis->stride;
+    }
+    side->row[code->nranges] -= axis->low * axis->stride;
+    side->copy *= axis->size;
+  }
+}
+
+/* ---- which side is which */
+
+/* B where it lies: its lanes side by side, whole vectors. */
+static bool ct_direct(const bi_code *code, const ct_plan *p, const ct_side *b) {
+  if (!b->in_place) return false;
+  const int64_t *row = ct_load_row(code, b);
+  for (int s = 0; s < b->space.count; s++)
+    if (row[b->space.range[s]] != b->space.stride[s]) return false;
+  return b->space.total % p->width == 0;
+}
+
+/* Nanoseconds per multiplication with side b as B, roughly. */
+static double ct_cost(const bi_code *code, const ct_plan *p, int b, bool turned) {
+  const ct_side *A = &p->side[1 - b], *B = &p->side[b];
+  double m = (double)A->space.total, n = (double)B->space.total, w = (double)p->width;
+  double vectors = (double)((B->space.total + p->width - 1) / p->width);
+  double cost = 0.013 * vectors * w / n * (vectors < 2 ? 1.25 : 1);
+  uint64_t batch = tg_c_ranges(&p->batch);
+  bool same = !(code->ins[B->value].ranges & batch);
+  double reuse = same ? m * (double)p->batch.total : m;
+  if (!ct_direct(code, p, B)) cost += 1.0 / reuse;
+  if (!A->in_place) cost += 0.5 / n;
+  double k = (double)p->work / (m * n * (double)p->batch.total);
+  return cost + (turned ? 0.3 : 0.05) / k;
+}
+
+/* The range whose steps are smallest in the output: it will be the lanes of the
+ * epilogue. */
+static int ct_store_lane(const bi_code *code) {
+  const int64_t *row = ct_store_row(code);
+  int best = -1;
+  for (int r = 0; r < code->nranges; r++)
+    if ((code->loops >> r & 1) && row[r] && (best < 0 || ct_far(row, r) < ct_far(row, best)))
+      best = r;
+  return best;
+}
+
+static bool ct_orient(const bi_code *code, ct_plan *p) {
+  p->lane = ct_store_lane(code);
+  if (p->lane < 0) return false;
+  uint64_t lane = UINT64_C(1) << p->lane;
+  bool in[2] = {tg_c_ranges(&p->side[0].space) & lane, tg_c_ranges(&p->side[1].space) & lane};
+  if (!in[0] && !in[1]) return false;
+  if (ct_cost(code, p, 0, in[1]) < ct_cost(code, p, 1, in[0])) {
+    ct_side swap = p->side[0];
+    p->side[0] = p->side[1];
+    p->side[1] = swap;
+    p->turned = in[1];
+  } else p->turned = in[0];
+  for (int s = 0; s < 2; s++) p->side[s].row = p->row_memory[s];
+  return true;
+}
+
+/* ---- blocks */
+
+static int64_t ct_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+/* Splits K: the ranges that step least along A are inner, while what a job packs
+ * of B, or reads of it for one tile, stays in the cache. */
+static void ct_split_folds(const bi_code *code, ct_plan *p) {
+  const ct_side *A = &p->side[0];
+  const int64_t *row = ct_load_row(code, A);
+  ct_mark_rows(code, A->value, p->needed);
+  if (!row) row = ct_main_row(code, p->needed);
+  if (!row) row = ct_store_row(code);
+  ct_space all;
+  ct_space_of(code, code->folds, row, &all);
+  uint64_t batch = tg_c_ranges(&p->batch), inner = 0;
+  bool same = !(code->ins[p->side[1].value].ranges & batch);
+  p->shared = same && p->batch.total > 1;
+  int64_t total = 1, size = (int64_t)tg_dtype_size(p->dtype);
+  int64_t lanes = p->shared || p->side[1].in_place ? 2 * p->width
+                                                   : ct_up(p->side[1].space.total, p->width);
+  for (int s = all.count - 1; s >= 0; s--) {
+    int64_t next = total * all.size[s];
+    if (total > 1 && next * lanes * size > CT_PANEL) break;
+    inner |= UINT64_C(1) << all.range[s];
+    total = next;
+  }
+  ct_space_of(code, inner, row, &p->inner);
+  ct_space_of(code, code->folds & ~inner, row, &p->outer);
+  if (same && p->outer.total == 1) p->shared = true;
+}
+
+static void ct_tile(ct_plan *p) {
+  int64_t n = p->side[1].space.total, vectors = (n + p->width - 1) / p->width;
+  int registers = tg_c_vector_bytes() == 64 ? 24 : 12;
+  p->vectors = vectors == 1 ? 1 : vectors == 3 ? 3 : 2;
+  p->rows = registers / p->vectors;
+  if (p->rows > 12) p->rows = 12;
+  if (p->vectors == 1 && p->rows > 8) p->rows = 8;
+  p->panel = p->vectors * (int)p->width;
+  p->ld = ct_up(n, p->panel);
+}
+
+/* Blocks of M, and pieces of K: enough jobs, blocks of sums that fit the cache. */
+static void ct_blocks(ct_plan *p) {
+  const ct_space *m = &p->side[0].space;
+  int64_t size = tg_dtype_size(p->dtype), inner = m->total / m->size[0];
+  int64_t jobs = p->work / 500000 + 1 < CT_JOBS ? p->work / 500000 + 1 : CT_JOBS;
+  p->pieces = 1;
+  p->per_piece = p->outer.total;
+  bool costly = !p->side[0].in_place || (!p->shared && !p->side[1].in_place);
+  if (p->batch.total < jobs && p->outer.total >= 8) {
+    int64_t pieces = (jobs + p->batch.total - 1) / p->batch.total;
+    if (pieces > p->outer.total / 4) pieces = p->outer.total / 4;
+    p->per_piece = (p->outer.total + pieces - 1) / pieces;
+    p->pieces = (p->outer.total + p->per_piece - 1) / p->per_piece;
+  }
+  int64_t want = (jobs + p->batch.total * p->pieces - 1) / (p->batch.total * p->pieces);
+  int64_t most = (costly ? 4 : 1) * (int64_t)CT_BLOCK / (p->ld * size);
+  int64_t chunk = (m->size[0] + want - 1) / want;
+  if (costly && p->batch.total * p->pieces >= 8) chunk = m->size[0];
+  if (chunk * inner > most) chunk = most / inner;
+  if (chunk < 1) chunk = 1;
+  int64_t even = inner % p->rows == 0 ? 1 : inner == 1 ? ct_up(p->rows, p->width) : 1;
+  chunk = ct_up(chunk, even);
+  p->chunk = chunk < m->size[0] ? chunk : m->size[0];
+  p->chunks = (m->size[0] + p->chunk - 1) / p->chunk;
+  p->block = p->chunk * inner;
+  p->padded = ct_up(ct_up(p->block, p->rows), p->width);
+}
+
+static int64_t ct_take(int64_t *at, int64_t bytes) {
+  int64_t here = *at;
+  *at = ct_up(here + bytes, 64);
+  return here;
+}
+
+static void ct_layout(ct_plan *p, c_kernel *k) {
+  int64_t size = tg_dtype_size(p->dtype), own = 0;
+  int64_t panel = p->ld * p->inner.total * size;
+  p->at_rows = ct_take(&own, p->padded * 8);
+  p->at_sums = ct_take(&own, p->padded * p->ld * size);
+  p->at_turned = ct_take(&own, p->turned ? p->padded * p->ld * size : 0);
+  p->at_copy = ct_take(&own, p->side[0].in_place ? 0 : p->side[0].copy * size);
+  p->at_panel = ct_take(&own, p->shared || p->side[1].in_place ? 0 : panel);
+  if (own > k->own) k->own = own;
+  p->at_shared = ct_take(&k->shared, p->shared && !p->side[1].in_place ? panel * p->outer.total : 0);
+  int64_t jobs = p->batch.total * p->chunks * p->pieces;
+  p->at_pieces = ct_take(&k->shared, p->pieces > 1 ? jobs * p->padded * p->ld * size : 0);
+}
+
+/* Large dense products are better off with blocks along K as well: the built-in
+ * backend has them. */
+static bool ct_too_large(const ct_plan *p) {
+  bool dense = p->side[0].space.count == 1 && p->side[1].space.count == 1 && p->inner.count == 1;
+  return dense && p->side[0].space.total >= 384 && p->side[1].space.total >= 384 &&
+         p->inner.total >= 384;
+}
+
+bool tg_c_contract_plan(c_render *r, ct_plan *p, c_kernel *k) {
+  const bi_code *code = r->code;
+  if (!ct_find(code, p) || !ct_classify(code, p)) return false;
+  p->width = tg_c_vector_bytes() / tg_dtype_size(p->dtype);
+  for (int s = 0; s < 2; s++) ct_in_place(code, &p->side[s]);
+  if (!ct_orient(code, p)) return false;
+  ct_side *A = &p->side[0], *B = &p->side[1];
+  B->in_place = ct_direct(code, p, B);
+  ct_split_folds(code, p);
+  ct_tile(p);
+  if (B->in_place && p->ld != B->space.total) B->in_place = false;
+  if (ct_too_large(p)) return false;
+  if (A->in_place) memcpy(A->row, ct_load_row(code, A), (size_t)(code->nranges + 1) * sizeof *A->row);
+  else ct_copy(code, p, A);
+  if (B->in_place) memcpy(B->row, ct_load_row(code, B), (size_t)(code->nranges + 1) * sizeof *B->row);
+  if (!A->in_place && A->copy * tg_dtype_size(p->dtype) > 16 * CT_PANEL) return false;
+  ct_blocks(p);
+  if (p->padded * p->ld > 1 << 20) return false;
+  ct_layout(p, k);
+  memset(p->epilogue, 0, (size_t)code->count);
+  for (int32_t i = 0; i < code->count; i++)
+    if (bi_is_store(code->ins[i].op)) tg_c_mark(code, i, p->epilogue);
+  return true;
+}

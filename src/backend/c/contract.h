@@ -1,0 +1,71 @@
+/* c/contract: the plan of a sum of products, made by contract.c, written by
+ * panel.c (operands) and tile.c (the rest). */
+#ifndef TG_C_CONTRACT_H
+#define TG_C_CONTRACT_H
+
+#include "backend/c/render.h"
+
+/* Ranges read as one index, outermost first. */
+typedef struct ct_space {
+  int count, range[TG_MAX_RANGES];
+  int64_t size[TG_MAX_RANGES], stride[TG_MAX_RANGES]; /* of each in the index */
+  int64_t total;
+} ct_space;
+
+/* A coordinate of a staged operand: ranges along which it moves alike. */
+typedef struct ct_axis {
+  int range;          /* the one that loops stand for */
+  uint64_t ranges;    /* all of them; the others are 0 while it is staged */
+  int64_t low, size;  /* values of that range's variable: from low on */
+  int64_t stride;     /* in the copy */
+} ct_axis;
+
+typedef struct ct_side {
+  int32_t value;      /* the instruction */
+  bool in_place;      /* a load that can be read where it lies */
+  int slot;
+  ct_space space;     /* M or N */
+  int axes;           /* staged: the copy */
+  ct_axis axis[TG_MAX_RANGES];
+  int64_t copy;       /* its elements */
+  int64_t *row;       /* along which the tile reads: of the memory, or of the copy */
+} ct_side;
+
+typedef struct ct_plan {
+  tg_dtype dtype;
+  int32_t reduce;
+  ct_side side[2];        /* 0: A, broadcast along M; 1: B, vectors along N */
+  ct_space batch, outer, inner; /* the folds: one step of `outer` after the other */
+  int rows, vectors, panel; /* of a tile; panel = vectors * width */
+  int64_t width, ld;      /* lanes; row length of the block of sums */
+  int64_t chunk, chunks;  /* of M's first range, per block */
+  int64_t block, padded;  /* rows of a block; with those that fill up tiles */
+  int64_t pieces, per_piece; /* of the outer folds */
+  bool shared;            /* B is packed once, by jobs of its own */
+  int lane;               /* of the epilogue */
+  bool turned;            /* its lanes run along M: the block is transposed */
+  int64_t at_rows, at_sums, at_turned, at_copy, at_panel; /* own scratch */
+  int64_t at_shared, at_pieces;                           /* shared scratch */
+  int64_t work;           /* multiplications */
+  int64_t row_memory[2][TG_MAX_RANGES + 1];
+  bool *needed, *epilogue;
+} ct_plan;
+
+bool tg_c_contract_plan(c_render *r, ct_plan *p, c_kernel *k);
+void tg_c_contract_write(c_render *r, ct_plan *p, c_kernel *k);
+/* Code that fills the copy of A, or panel j of B at `to`. */
+void tg_c_stage(c_render *r, const ct_plan *p);
+void tg_c_pack(c_render *r, const ct_plan *p);
+/* The folded index of a space as text, times `factor`: "i0 * 24 + i1". */
+c_expr tg_c_index(const c_render *r, const ct_space *space, int64_t factor);
+/* Variables for a space's ranges from the index in variable `from`. */
+void tg_c_split(c_render *r, const ct_space *space, const char *from);
+uint64_t tg_c_ranges(const ct_space *space);
+/* A row, of which only some ranges count. */
+c_expr tg_c_row_of(const c_render *r, const int64_t *row, uint64_t ranges, bool offset);
+/* `body` for the vectors of `lane`, whose variable goes from low to high; the last
+ * is partial by size %% width. */
+void tg_c_lanes(c_render *r, int lane, int64_t size, const char *low, const char *high,
+                void (*body)(c_render *r, const ct_plan *p), const ct_plan *p);
+
+#endif
