@@ -111,14 +111,16 @@ static void ct_in_place(const bi_code *code, ct_side *side) {
  * the operand is computed from? */
 static bool ct_proportional(const bi_code *code, const bool *needed, int a, int b,
                             int64_t *ratio) {
+  bool first = true;
   *ratio = 0;
   for (int32_t i = 0; i < code->count; i++) {
     if (!needed[i] || code->row_of[i] < 0) continue;
     const int64_t *row = bi_row(code, code->row_of[i]);
     if (!row[a] && !row[b]) continue;
     if (!row[b] || row[a] % row[b]) return false;
-    if (*ratio && row[a] / row[b] != *ratio) return false;
+    if (!first && row[a] / row[b] != *ratio) return false;
     *ratio = row[a] / row[b];
+    first = false;
   }
   return *ratio != 0;
 }
@@ -131,24 +133,28 @@ static void ct_mark_rows(const bi_code *code, int32_t value, bool *needed) {
     if (needed[i] && code->ins[i].op == TG_OP_LOAD) needed[code->ins[i].src[0]] = true;
 }
 
+/* A range joins the axis along which it moves alike, if that makes the copy smaller
+ * (windows overlap), or is one of its own. */
 static void ct_axis_add(const bi_code *code, ct_side *side, int range, const bool *needed) {
   int64_t far = code->range[range].size - 1, ratio;
   for (int a = 0; a < side->axes; a++) {
     ct_axis *axis = &side->axis[a];
     bool onto = ct_proportional(code, needed, range, axis->range, &ratio);
+    if (onto && ratio < axis->size && -ratio < axis->size) {
+      axis->low += ratio < 0 ? ratio * far : 0;
+      axis->size += (ratio < 0 ? -ratio : ratio) * far;
+      axis->ranges |= UINT64_C(1) << range;
+      return;
+    }
     if (!onto && axis->ranges == UINT64_C(1) << axis->range &&
-        ct_proportional(code, needed, axis->range, range, &ratio)) {
+        ct_proportional(code, needed, axis->range, range, &ratio) && ratio <= far &&
+        -ratio <= far) {
       int64_t reach = ratio * (axis->size - 1); /* the axis goes by the new range instead */
       *axis = (ct_axis){.range = range, .ranges = axis->ranges, .low = reach < 0 ? reach : 0,
                         .size = (reach < 0 ? -reach : reach) + far + 1};
       axis->ranges |= UINT64_C(1) << range;
       return;
     }
-    if (!onto) continue;
-    axis->low += ratio < 0 ? ratio * far : 0;
-    axis->size += (ratio < 0 ? -ratio : ratio) * far;
-    axis->ranges |= UINT64_C(1) << range;
-    return;
   }
   side->axis[side->axes++] = (ct_axis){.range = range, .ranges = UINT64_C(1) << range, .size = far + 1};
 }
@@ -177,7 +183,8 @@ static void ct_sort_axes(ct_side *side, const int64_t *row) {
 }
 
 /* The copy of a staged operand for one position of the batch and the outer folds,
- * and the row along which it is read. */
+ * and the row along which it is read. Of M's first range it holds what the job
+ * needs, if nothing else moves along with it. */
 static void ct_copy(const bi_code *code, ct_plan *p, ct_side *side) {
   uint64_t ranges = tg_c_ranges(&side->space) | tg_c_ranges(&p->inner);
   int64_t ratio;
@@ -188,6 +195,15 @@ static void ct_copy(const bi_code *code, ct_plan *p, ct_side *side) {
   ct_sort_axes(side, ct_main_row(code, p->needed));
   memset(side->row, 0, (size_t)(code->nranges + 1) * sizeof *side->row);
   side->copy = 1;
+  int first = side->space.range[0];
+  for (int a = 0; a < side->axes; a++) { /* the job's part: outermost, if it can be */
+    ct_axis axis = side->axis[a];
+    axis.part = axis.ranges == UINT64_C(1) << first;
+    if (axis.part && a < side->axes - 1) {
+      memmove(&side->axis[1], &side->axis[0], (size_t)a * sizeof axis);
+      side->axis[0] = axis;
+    } else side->axis[a].part = false;
+  }
   for (int a = side->axes - 1; a >= 0; a--) {
     ct_axis *axis = &side->axis[a];
     axis->stride = side->copy;
@@ -198,7 +214,7 @@ static void ct_copy(const bi_code *code, ct_plan *p, ct_side *side) {
       side->row[range] = ratio * axis->stride;
     }
     side->row[code->nranges] -= axis->low * axis->stride;
-    side->copy *= axis->size;
+    side->copy *= axis->part ? 1 : axis->size;
   }
 }
 
@@ -316,12 +332,15 @@ static void ct_blocks(ct_plan *p) {
   int64_t chunk = (m->size[0] + want - 1) / want;
   if (costly && p->batch.total * p->pieces >= 8) chunk = m->size[0];
   if (chunk * inner > most) chunk = most / inner;
+  if (p->side[0].copy * size * chunk > 2 * CT_PANEL && p->side[0].axes && p->side[0].axis[0].part)
+    chunk = 2 * CT_PANEL / (p->side[0].copy * size);
   if (chunk < 1) chunk = 1;
   int64_t even = inner % p->rows == 0 ? 1 : inner == 1 ? ct_up(p->rows, p->width) : 1;
   chunk = ct_up(chunk, even);
   p->chunk = chunk < m->size[0] ? chunk : m->size[0];
   p->chunks = (m->size[0] + p->chunk - 1) / p->chunk;
   p->block = p->chunk * inner;
+  if (p->side[0].axes && p->side[0].axis[0].part) p->side[0].copy *= p->chunk;
   p->padded = ct_up(ct_up(p->block, p->rows), p->width);
 }
 

@@ -17,6 +17,7 @@ typedef struct ct_axis {
   int range;          /* the one that loops stand for */
   uint64_t ranges;    /* all of them; the others are 0 while it is staged */
   int64_t low, size;  /* values of that range's variable: from low on */
+  bool part;          /* M's first range: the copy holds only the job's part of it */
   int64_t stride;     /* in the copy */
 } ct_axis;
 

@@ -79,7 +79,8 @@ static void cp_stage_body(c_render *r, const ct_plan *p) {
   }
   c_expr at = tg_c_row(r->code, row);
   tg_c_level(r, p->needed);
-  snprintf(to, sizeof to, "copy + %.900s", at.at);
+  snprintf(to, sizeof to, A->axis[0].part ? "copy + %.900s - low * %lld" : "copy + %.900s", at.at,
+           (long long)A->axis[0].stride);
   cp_store(r, p, A->value, to, 1);
 }
 
@@ -104,8 +105,9 @@ void tg_c_stage(c_render *r, const ct_plan *p) {
   tg_c_level(r, p->needed);
   for (int a = 0; a < A->axes - 1; a++) {
     const ct_axis *x = &A->axis[a];
-    tg_c_open(r, "for (i64 i%d = %lld; i%d < %lld; i%d++) {", x->range, (long long)x->low,
-              x->range, (long long)(x->low + x->size), x->range);
+    if (x->part) tg_c_open(r, "for (i64 i%d = low; i%d < high; i%d++) {", x->range, x->range, x->range);
+    else tg_c_open(r, "for (i64 i%d = %lld; i%d < %lld; i%d++) {", x->range, (long long)x->low,
+                   x->range, (long long)(x->low + x->size), x->range);
     r->open |= UINT64_C(1) << x->range;
     tg_c_level(r, p->needed);
   }

@@ -94,7 +94,7 @@ FN mw splat_mw(_Bool x) { return (mw){0} - (i64)x; }
   }                                                                                              \
   FN void store_##T##c(T *p, T##c v) { COPY(p, &v, sizeof v); }                                  \
   FN void store_part_##T##c(T *p, T##c v, int count) {                                           \
-    UNROLL for (int l = 0; l < count; l++) p[l] = v[l];                                          \
+    COPY(p, &v, (unsigned)count * sizeof(T));                                                    \
   }                                                                                              \
   FN void scatter_##T##c(T *p, i64 step, T##c v, int count) {                                    \
     UNROLL for (int l = 0; l < count; l++) p[l * step] = v[l];                                   \
@@ -177,8 +177,6 @@ FN mw at_bw_i64(const u8 *p, i64w at, mw m) { return TO(mw, at_u8w_i64(p, at, m)
 #if defined(__AVX2__) && BYTES == 32 /* one instruction where there is one */
 #define load_if_f32n(p, m) ((f32n)__builtin_ia32_maskloadps256((const f32n *)(const void *)(p), m))
 #define load_part_f32n(p, count) load_if_f32n(p, first_n(count))
-#define store_part_f32n(p, v, count) \
-  __builtin_ia32_maskstoreps256((f32n *)(void *)(p), first_n(count), v)
 #ifdef __clang__
 #define even_f32n(p) __builtin_shufflevector(load_f32n(p), load_f32n((p) + 7), 0, 2, 4, 6, 9, 11, 13, 15)
 #else

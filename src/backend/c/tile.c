@@ -145,7 +145,9 @@ static void tile_operands(c_render *r, const ct_plan *p) {
   } else {
     tg_c_line(r, "%s *copy = (%s *)(call->own + %lld);", type, type, (long long)p->at_copy);
     tg_c_stage(r, p);
-    tg_c_line(r, "const %s *a = copy + %lld;", type, (long long)A->row[r->code->nranges]);
+    tg_c_line(r, "const %s *a = copy + %lld - low * %lld;", type,
+              (long long)A->row[r->code->nranges],
+              (long long)(A->axis[0].part ? A->axis[0].stride : 0));
   }
   if (!B->in_place && !p->shared) {
     tg_c_line(r, "%s *panel = (%s *)(call->own + %lld);", type, type, (long long)p->at_panel);
