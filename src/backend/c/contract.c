@@ -20,7 +20,8 @@
  */
 #include "backend/c/contract.h"
 
-enum { CT_PANEL = 160 << 10, CT_BLOCK = 96 << 10, CT_LEAST = 2048, CT_JOBS = 32 };
+enum { CT_PANEL = 160 << 10, CT_BLOCK = 96 << 10, CT_LEAST = 2048, CT_JOBS = 32,
+       CT_NEAR = 20 << 10 };
 
 /* ---- finding it */
 
@@ -313,6 +314,18 @@ static void ct_tile(ct_plan *p) {
   p->ld = ct_up(n, p->panel);
 }
 
+/* Cuts the first inner fold so that what a tile reads of B stays in the nearest
+ * cache while tiles go along M. */
+static void ct_cut(ct_plan *p) {
+  int64_t size = p->inner.size[0], bytes = p->inner.total * p->panel * tg_dtype_size(p->dtype);
+  p->cuts = 1;
+  while (bytes / p->cuts > CT_NEAR && p->cuts < size) {
+    p->cuts++;
+    while (size % p->cuts) p->cuts++;
+  }
+  p->cut = size / p->cuts;
+}
+
 /* Blocks of M, and pieces of K: enough jobs, blocks of sums that fit the cache. */
 static void ct_blocks(ct_plan *p) {
   const ct_space *m = &p->side[0].space;
@@ -332,8 +345,8 @@ static void ct_blocks(ct_plan *p) {
   int64_t chunk = (m->size[0] + want - 1) / want;
   if (costly && p->batch.total * p->pieces >= 8) chunk = m->size[0];
   if (chunk * inner > most) chunk = most / inner;
-  if (p->side[0].copy * size * chunk > 2 * CT_PANEL && p->side[0].axes && p->side[0].axis[0].part)
-    chunk = 2 * CT_PANEL / (p->side[0].copy * size);
+  if (p->side[0].copy * size * chunk > CT_PANEL && p->side[0].axes && p->side[0].axis[0].part)
+    chunk = CT_PANEL / (p->side[0].copy * size);
   if (chunk < 1) chunk = 1;
   int64_t even = inner % p->rows == 0 ? 1 : inner == 1 ? ct_up(p->rows, p->width) : 1;
   chunk = ct_up(chunk, even);
@@ -388,6 +401,7 @@ bool tg_c_contract_plan(c_render *r, ct_plan *p, c_kernel *k) {
   else ct_copy(code, p, A);
   if (B->in_place) memcpy(B->row, ct_load_row(code, B), (size_t)(code->nranges + 1) * sizeof *B->row);
   if (!A->in_place && A->copy * tg_dtype_size(p->dtype) > 16 * CT_PANEL) return false;
+  ct_cut(p);
   ct_blocks(p);
   if (p->padded * p->ld > 1 << 20) return false;
   ct_layout(p, k);

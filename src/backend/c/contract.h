@@ -38,6 +38,7 @@ typedef struct ct_plan {
   ct_side side[2];        /* 0: A, broadcast along M; 1: B, vectors along N */
   ct_space batch, outer, inner; /* the folds: one step of `outer` after the other */
   int rows, vectors, panel; /* of a tile; panel = vectors * width */
+  int64_t cut, cuts;        /* a panel is used cut by cut of its first fold */
   int64_t width, ld;      /* lanes; row length of the block of sums */
   int64_t chunk, chunks;  /* of M's first range, per block */
   int64_t block, padded;  /* rows of a block; with those that fill up tiles */

@@ -49,6 +49,14 @@ typedef struct tg_c_table {
 #define LANES_n (BYTES / 4)
 #define LANES_w (BYTES / 8)
 #define UNROLL _Pragma("GCC unroll 16")
+/* Keeps a vector in its register: compilers would rather load B once per sum. */
+#if defined(__x86_64__)
+#define PIN(v) __asm__("" : "+x"(v))
+#elif defined(__aarch64__)
+#define PIN(v) __asm__("" : "+w"(v))
+#else
+#define PIN(v) (void)0
+#endif
 #define MATH(name) __builtin_##name
 #define COPY(to, from, n) __builtin_memcpy(to, from, n)
 

@@ -9,7 +9,7 @@
 static void tile_fold_loops(c_render *r, const ct_plan *p) {
   for (int s = 0; s < p->inner.count; s++) {
     int range = p->inner.range[s];
-    int64_t size = p->inner.size[s];
+    int64_t size = s ? p->inner.size[s] : p->cut;
     if (s == p->inner.count - 1)
       tg_c_line(r, "#pragma GCC unroll %d", size <= 8 ? (int)size : size % 4 == 0 ? 4 : 2);
     tg_c_open(r, "for (i64 i%d = 0; i%d < %lld; i%d++) {", range, range, (long long)size, range);
@@ -36,11 +36,11 @@ static void tile_function(c_render *r, const ct_plan *p) {
   tg_c_line(r, "const i64 at = %.2000s;", a.at);
   tg_c_line(r, "const %s *y = b + %.2000s;", type, b.at);
   tg_c_line(r, "%s x[%d];", vec, p->vectors);
-  tg_c_line(r, "UNROLL for (int j = 0; j < %d; j++) x[j] = load_%s(y + j * %lld);", p->vectors, vec,
-            (long long)p->width);
+  tg_c_line(r, "UNROLL for (int j = 0; j < %d; j++) { x[j] = load_%s(y + j * %lld); PIN(x[j]); }",
+            p->vectors, vec, (long long)p->width);
   tg_c_open(r, "UNROLL for (int i = 0; i < %d; i++) {", p->rows);
   tg_c_line(r, "const %s q = splat_%s(p[i][at]);", vec, vec);
-  tg_c_line(r, "UNROLL for (int j = 0; j < %d; j++) s[i][j] += q * x[j];", p->vectors);
+  tg_c_line(r, "UNROLL for (int j = 0; j < %d; j++) { s[i][j] += q * x[j]; PIN(s[i][j]); }", p->vectors);
   tg_c_close(r);
   for (int s = 0; s < p->inner.count; s++) tg_c_close(r);
   tg_c_open(r, "UNROLL for (int i = 0; i < %d; i++) UNROLL for (int j = 0; j < %d; j++) {", p->rows,
@@ -170,9 +170,15 @@ static void tile_multiply(c_render *r, const ct_plan *p) {
   tg_c_open(r, "for (i64 o = from; o < to_; o++) {");
   tg_c_split(r, &p->outer, "o");
   tile_operands(r, p);
-  tg_c_line(r, "for (i64 m = 0; m < count; m += %d)", p->rows);
-  tg_c_line(r, "  k%d_tile(a, rows + m, b, sums + m * %lld + j * %d, o > from);", r->number,
-            (long long)p->ld, p->panel);
+  int first = p->inner.range[0];
+  int64_t a_cut = p->side[0].row[first] * p->cut;
+  int64_t b_cut = p->side[1].in_place ? p->side[1].row[first] * p->cut
+                                      : p->inner.stride[0] * p->panel * p->cut;
+  tg_c_line(r, "for (i64 cut = 0; cut < %lld; cut++)", (long long)p->cuts);
+  tg_c_line(r, "  for (i64 m = 0; m < count; m += %d)", p->rows);
+  tg_c_line(r, "    k%d_tile(a + cut * %lld, rows + m, b + cut * %lld, sums + m * %lld + j * %d,",
+            r->number, (long long)a_cut, (long long)b_cut, (long long)p->ld, p->panel);
+  tg_c_line(r, "            o > from || cut > 0);");
   tg_c_close(r);
   tg_c_close(r);
 }
