@@ -198,14 +198,17 @@ static int32_t coarser(const tg_graph *g, int32_t a, int32_t b) {
   return -1;
 }
 
-/* The expansion e: does it join the rows of the space it is needed in? */
+/* The expansion e: does it join the rows of the space it is needed in? Then what
+ * it expands may be computed in the kernel, once per row. */
 static bool joins_rows(tg_graph *g, const tg_entry *e, int32_t i) {
-  if (e->node->op != TG_OP_EXPAND || e->spread_of < 0 || e->axes < 0) return false;
+  if (e->node->op != TG_OP_EXPAND || e->axes < 0) return false;
   if (tg_schedule_is_memory(&g->entry[e->src[0]])) return false;
   row_shape rows = row_shape_of(e->node);
   if (!row_seams(&rows, g->entry[e->axes].node)) return false;
-  if (space_rows(g, e->space) < 0) pair_spaces(g, e->space, 2 * i + 1, e->spread_of);
-  return tg_schedule_same_rows(e->node, g->entry[space_rows(g, e->space)].node);
+  if (space_rows(g, e->space) < 0 && e->spread_of >= 0)
+    pair_spaces(g, e->space, 2 * i + 1, e->spread_of);
+  int32_t known = space_rows(g, e->space);
+  return known >= 0 && tg_schedule_same_rows(e->node, g->entry[known].node);
 }
 
 /* The space in which the operand of reduce e is needed. */

@@ -276,7 +276,7 @@ static void decide_reduce(tg_graph *g, tg_entry *e, int32_t i) {
 static void decide_move(tg_graph *g, tg_entry *e) {
   tg_entry x = view(g, e->src[0]);
   tg_op op = e->node->op;
-  bool joins = e->joins && x.reduce >= 0 && x.by_row && !x.spread;
+  bool joins = e->joins && (x.reduce < 0 || (x.by_row && !x.spread));
   bool repeats = op == TG_OP_EXPAND || (op == TG_OP_WINDOW && e->node->numel > 2 * x.node->numel);
   if (repeats && !joins && x.loads && (x.reduce >= 0 || x.cost > 0)) store_below(g, e->src[0]);
   bool enlarges = op == TG_OP_PAD || op == TG_OP_UNWINDOW || op == TG_OP_WINDOW;
@@ -286,8 +286,8 @@ static void decide_move(tg_graph *g, tg_entry *e) {
   e->sum_chain = x.sum_chain && op != TG_OP_EXPAND && op != TG_OP_WINDOW;
   e->epilogue = x.epilogue && !enlarges;
   if (op != TG_OP_RESHAPE) e->by_row = false;
-  if (!joins || x.reduce < 0) return;
-  e->by_row = e->spread = true;
+  if (!joins) return;
+  e->by_row = e->spread = x.reduce >= 0;
   e->cost = 0; /* that was once per row */
 }
 

@@ -99,14 +99,20 @@ static void stage_identity(const bi_block *block, int32_t reduce, int64_t n, voi
   block->code->vector->fill[bi_lane_log2(lane)](n, acc, max ? low[lane] : &zero, NULL, NULL);
 }
 
+/* The lanes that REDUCE k of stage s folds. */
+static void *stage_operand(const bi_block *block, const stage_work *work, int s, int k) {
+  int32_t value = block->code->ins[block->stage[s].reduce[k]].src[0];
+  return work->body[s].reg[block->stage[s].body.reg_of[value]];
+}
+
 /* Adds the tile's values to the accumulators. A first tile that fills all lanes
- * that will ever count is the accumulator's start. */
+ * that will ever count is the accumulator's start; an only one is folded as it is. */
 static void stage_accumulate(const bi_block *block, stage_work *work, int s, int64_t n,
                              int64_t full, bool first) {
   const block_stage *stage = &block->stage[s];
-  for (int k = 0; k < stage->nreduce; k++) {
-    int32_t reduce = stage->reduce[k], value = block->code->ins[reduce].src[0];
-    const void *from = work->body[s].reg[stage->body.reg_of[value]];
+  for (int k = 0; k < stage->nreduce && stage->inner.total > 1; k++) {
+    int32_t reduce = stage->reduce[k];
+    const void *from = stage_operand(block, work, s, k);
     void *acc = work->acc[s][k];
     if (first && n == full) {
       memcpy(acc, from, (size_t)n << bi_lane_log2(stage_lane(block, reduce)));
@@ -132,22 +138,21 @@ static void stage_steps(const bi_block *block, bi_worker *worker, stage_work *wo
   }
 }
 
-/* n lanes as [n / (folded * inner)][folded][inner]: folds the middle, in place. */
-static void stage_fold_axis(const bi_block *block, int32_t reduce, char *acc, int64_t n,
-                            int64_t folded, int64_t inner) {
+/* n lanes as [n / (folded * inner)][folded][inner]: folds the middle; `to` may be
+ * `from`. */
+static void stage_fold_axis(const bi_block *block, int32_t reduce, char *to, const char *from,
+                            int64_t n, int64_t folded, int64_t inner) {
   const bi_loops *v = block->code->vector;
   bi_lane lane = stage_lane(block, reduce);
   bool max = block->code->ins[reduce].fold == TG_OP_MAX;
   bi_loop fold = max ? v->fold_max[lane] : v->fold_add[lane], op = stage_op(block, reduce);
   int log2 = bi_lane_log2(lane);
   int64_t outer = n / (folded * inner);
-  if (folded == 1) return;
   if (inner == 1 && folded == 2 && lane == BI_F32) {
-    v->pairs[max](outer, acc, acc, NULL, NULL);
+    v->pairs[max](outer, to, from, NULL, NULL);
     return;
   }
-  for (int64_t i = 0; i < outer; i++) {
-    char *to = acc + ((i * inner) << log2), *from = acc + ((i * folded * inner) << log2);
+  for (int64_t i = 0; i < outer; i++, to += inner << log2, from += (folded * inner) << log2) {
     if (inner == 1) {
       fold(folded, to, from, NULL, NULL);
       continue;
@@ -157,20 +162,24 @@ static void stage_fold_axis(const bi_block *block, int32_t reduce, char *acc, in
   }
 }
 
-/* Folds the n lanes of the tile to one per row, innermost range first. */
-static void *stage_fold_tile(const bi_block *block, int s, int32_t reduce, void *acc, int64_t n) {
+/* Folds the n lanes of REDUCE k to one per row, innermost range first. */
+static void *stage_fold_tile(const bi_block *block, stage_work *work, int s, int k, int64_t n) {
   const bi_space *space = &block->stage[s].body.space;
+  int32_t reduce = block->stage[s].reduce[k];
+  void *acc = work->acc[s][k];
+  void *from = block->stage[s].inner.total > 1 ? acc : stage_operand(block, work, s, k);
   int64_t inner = 1;
-  for (int k = space->count - 1; k >= 0; k--) {
-    int64_t size = k == 0 ? space->chunk : space->size[k];
-    if (block->across >> space->range[k] & 1) {
+  for (int i = space->count - 1; i >= 0; i--) {
+    int64_t size = i == 0 ? space->chunk : space->size[i];
+    if (block->across >> space->range[i] & 1) {
       inner *= size;
-      continue;
+    } else if (size > 1) {
+      stage_fold_axis(block, reduce, acc, from, n, size, inner);
+      from = acc;
+      n /= size;
     }
-    stage_fold_axis(block, reduce, acc, n, size, inner);
-    n /= size;
   }
-  return acc;
+  return from;
 }
 
 /* ---- what is known once per row */
@@ -209,8 +218,7 @@ static void stage_finish(const bi_block *block, bi_worker *worker, stage_work *w
   int64_t rows = stage_lanes(&block->rows, worker->pos);
   if (!stage->nreduce) return;
   for (int k = 0; k < stage->nreduce; k++)
-    work->value[stage->reduce[k]] =
-        stage_fold_tile(block, s, stage->reduce[k], work->acc[s][k], rows * stage->folded);
+    work->value[stage->reduce[k]] = stage_fold_tile(block, work, s, k, rows * stage->folded);
   for (int t = 0; t <= s; t++)
     for (int k = 0; k < block->stage[t].nreduce; k++) {
       int32_t reg = stage->row.reg_of[block->stage[t].reduce[k]];
