@@ -267,12 +267,14 @@ static void enter_operand(tg_graph *g, tg_entry *e, int32_t i, int32_t src) {
   need(x, space, axes, passes);
 }
 
-void tg_schedule_spaces(tg_graph *g) {
+static void find_spaces(tg_graph *g) {
   for (int32_t i = 0; i < g->count; i++) {
     tg_entry *e = &g->entry[i];
-    learn(g, i);
-    e->space = e->rows[0] = e->rows[1] = e->other[0] = e->other[1] = -1;
+    e->shared = e->rooted = e->joins = false;
+    e->space = -1;
     e->axes = -2;
+    e->places = e->npasses = 0;
+    e->passes = 0;
   }
   for (int32_t i = (int32_t)g->count - 1; i >= 0; i--) {
     tg_entry *e = &g->entry[i];
@@ -288,4 +290,16 @@ void tg_schedule_spaces(tg_graph *g) {
     e->joins = joins_rows(g, e, i);
     for (int s = 0; s < 3 && e->src[s] >= 0; s++) enter_operand(g, e, i, e->src[s]);
   }
+}
+
+/* Twice: the first time finds the rows of each space, the second time knows them
+ * from the start. */
+void tg_schedule_spaces(tg_graph *g) {
+  for (int32_t i = 0; i < g->count; i++) {
+    tg_entry *e = &g->entry[i];
+    learn(g, i);
+    e->rows[0] = e->rows[1] = e->other[0] = e->other[1] = -1;
+  }
+  find_spaces(g);
+  find_spaces(g);
 }

@@ -89,11 +89,12 @@ static tg_tensor *causal_mask(const tg_tensor *scores) {
 
 static tg_tensor *attention(tg_tensor *q, tg_tensor *k, tg_tensor *v,
                             const tg_attention_opts *o) {
-  int64_t width = tg_dims(q)[tg_rank(q) - 1];
-  tg_tensor *scaled = tg_mul(q, 1 / sqrt((double)width));
-  tg_tensor *scores = tg_dot(scaled, tg_transpose(k, -1, -2));
+  double scale = 1 / sqrt((double)tg_dims(q)[tg_rank(q) - 1]);
+  bool narrow = tg_dtype_of(q) == TG_FLOAT16; /* what it holds must not overflow */
+  tg_tensor *scores = tg_dot(narrow ? tg_mul(q, scale) : q, tg_transpose(k, -1, -2));
   tg_dtype dtype = tg_dtype_of(scores);
   scores = tg_widened(scores);
+  if (!narrow) scores = tg_mul(scores, scale);
   bool choice = o->mask && o->mask->node->dtype == TG_BOOL;
   if (choice) scores = tg_where(o->mask, scores, (double)-INFINITY);
   else if (o->mask) scores = tg_add(scores, o->mask);

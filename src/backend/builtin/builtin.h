@@ -190,6 +190,9 @@ bool tg_bi_pad_make(bi_pad *pad, const bi_code *code, const int64_t *row, int64_
                  int ngates, int64_t most, int64_t *out);
 void tg_bi_pad_row(const bi_pad *pad, int64_t i, size_t size, const void *source, void *copy);
 
+/* How many kernels have been left to the reference interpreter. */
+int64_t tg_bi_interpreted(void);
+
 /* ---- the two kinds of programs */
 typedef struct bi_block bi_block;
 bi_block *tg_bi_block_new(const bi_code *code, bool *suits);
