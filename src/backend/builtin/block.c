@@ -324,7 +324,8 @@ static void block_shape(bi_block *block, int s) {
   int count = block_order(code, folds, block->across | own, alone && !folds ? 0 : own, order);
   bi_space space = {.count = 0};
   if (alone) {
-    int fixed = code->serials && !block_serial_lanes(code) ? __builtin_popcountll(code->serials) : 0;
+    bool loops = code->serials && !block_serial_lanes(code);
+    int fixed = loops ? __builtin_popcountll(code->serials) : 0;
     int left = fixed + block_space(code, order + fixed, count - fixed, &space);
     if (block->nstages == 1) near = block_near(code, &space, order, left);
     block_rows(block, &space, &block->rows);
@@ -363,7 +364,7 @@ static bool block_prepare(bi_block *block, int32_t *roots) {
   block_find_given(block);
   bool elements = block->nstages == 0;
   for (int32_t i = 0; i < code->count; i++)
-    elements = elements || (bi_is_store(code->ins[i].op) && (code->ins[i].ranges & ~block->across));
+    if (bi_is_store(code->ins[i].op) && (code->ins[i].ranges & ~block->across)) elements = true;
   if (elements) block->nstages++;
   block->outer.total = 1;
   bool good = true;
