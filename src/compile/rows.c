@@ -24,7 +24,7 @@
 #include "compile/schedule.h"
 
 /* Bytes of a row that stays in the second cache; rows at least, unless all is small. */
-enum { ROW_BYTES = 1 << 18, ROW_LEAST = 8, ROW_SMALL = 1 << 14, ROW_LANES = 64 };
+enum { NO_ROWS = -2, ROW_BYTES = 1 << 18, ROW_LEAST = 8, ROW_SMALL = 1 << 14, ROW_LANES = 64 };
 
 /* ---- the shape of rows: axes folded and kept, neighbours of one kind as one */
 
@@ -104,6 +104,7 @@ static void learn_move(tg_graph *g, tg_entry *e, const tg_entry *x, bool memory)
   if (memory) return;
   e->reduced = x->reduced;
   e->heavy = x->heavy;
+  e->stage = x->stage;
   e->sum_chain = x->sum_chain && op != TG_OP_EXPAND && op != TG_OP_WINDOW;
   if (op == TG_OP_RESHAPE) {
     e->row_of = x->row_of;
@@ -121,6 +122,7 @@ static void learn(tg_graph *g, int32_t i) {
   tg_op_class class = row_class(e);
   e->row_of = e->spread_of = -1;
   e->reads = e->reduced = e->heavy = e->sum_chain = false;
+  e->stage = 0;
   for (int s = 0; s < 3 && e->src[s] >= 0; s++) {
     const tg_entry *x = &g->entry[e->src[s]];
     bool memory = tg_schedule_is_memory(x);
@@ -134,6 +136,7 @@ static void learn(tg_graph *g, int32_t i) {
     e->heavy = e->heavy || x->heavy;
     if (e->row_of < 0) e->row_of = x->row_of;
     if (e->spread_of < 0) e->spread_of = x->spread_of;
+    if (x->stage > e->stage) e->stage = x->stage;
   }
   e->heavy = e->heavy || tg_op_table[e->node->op].cost > 0;
   if (class == TG_CLASS_INDEX) {
@@ -143,6 +146,7 @@ static void learn(tg_graph *g, int32_t i) {
   if (class != TG_CLASS_REDUCE) return;
   e->row_of = tg_schedule_rows_fit(e->node, 1) ? i : -1;
   e->spread_of = -1;
+  e->stage++;
   e->reduced = true;
   e->sum_chain = e->node->op == TG_OP_SUM;
 }
@@ -154,7 +158,9 @@ static bool row_shifts(const tg_entry *e) {
          e->node->op != TG_OP_EXPAND;
 }
 
-/* Is x, an operand of e, sure to be stored? */
+/* Is x, an operand of e, sure to be stored? Of what is spread over rows, and needed
+ * otherwise than row by row, either all is stored or only what there is per row:
+ * that, if it takes one pass to find. */
 static bool surely_stored(const tg_graph *g, const tg_entry *e, const tg_entry *x) {
   tg_op op = e->node->op;
   bool repeats = op == TG_OP_EXPAND ||
@@ -163,12 +169,14 @@ static bool surely_stored(const tg_graph *g, const tg_entry *e, const tg_entry *
   if (tg_schedule_is_memory(x) || e->joins) return false;
   if (op == TG_OP_COPY) return true;
   if (repeats) return x->reads && (x->reduced || x->heavy);
+  if (x->spread_of >= 0 && row_shifts(e)) return x->stage > 1;
   if (enlarges) return x->reduced && !x->sum_chain;
   if (row_class(e) == TG_CLASS_INDEX) return x->reduced;
   if (row_class(e) != TG_CLASS_REDUCE || !x->reduced) return false;
   bool nests = x->spread_of >= 0 &&
                tg_schedule_same_rows(e->node, g->entry[x->spread_of].node);
-  return !nests && !(x->sum_chain && op == TG_OP_SUM);
+  if (x->spread_of >= 0) return !nests && x->stage > 1;
+  return !(x->sum_chain && op == TG_OP_SUM);
 }
 
 static tg_entry *space_owner(tg_graph *g, int32_t space) { return &g->entry[space / 2]; }
@@ -205,7 +213,7 @@ static bool joins_rows(tg_graph *g, const tg_entry *e, int32_t i) {
   if (tg_schedule_is_memory(&g->entry[e->src[0]])) return false;
   row_shape rows = row_shape_of(e->node);
   if (!row_seams(&rows, g->entry[e->axes].node)) return false;
-  if (space_rows(g, e->space) < 0 && e->spread_of >= 0)
+  if (space_rows(g, e->space) == -1 && e->spread_of >= 0)
     pair_spaces(g, e->space, 2 * i + 1, e->spread_of);
   int32_t known = space_rows(g, e->space);
   return known >= 0 && tg_schedule_same_rows(e->node, g->entry[known].node);
@@ -214,9 +222,13 @@ static bool joins_rows(tg_graph *g, const tg_entry *e, int32_t i) {
 /* The space in which the operand of reduce e is needed. */
 static int32_t below_reduce(tg_graph *g, const tg_entry *e, int32_t i) {
   int32_t rows = space_rows(g, e->space), own = 2 * i + 1;
-  if (e->row_of != i) return own;
-  if (rows < 0) pair_spaces(g, e->space, own, i);
-  else if (tg_schedule_same_rows(e->node, g->entry[rows].node)) return space_other(g, e->space);
+  if (e->row_of == i && rows == -1) pair_spaces(g, e->space, own, i);
+  rows = space_rows(g, e->space);
+  if (e->row_of == i && rows >= 0 && tg_schedule_same_rows(e->node, g->entry[rows].node)) {
+    space_owner(g, e->space)->over[e->space & 1]++;
+    return space_other(g, e->space);
+  }
+  if (space_rows(g, own) < 0) g->entry[i].rows[1] = NO_ROWS;
   return own;
 }
 
@@ -227,11 +239,12 @@ static uint64_t new_pass(tg_graph *g, int32_t space) {
   return UINT64_C(1) << (owner->npasses + 1);
 }
 
-static void need(tg_entry *x, int32_t space, int32_t axes, uint64_t passes) {
+static void need(tg_graph *g, tg_entry *x, int32_t space, int32_t axes, uint64_t passes) {
   if (x->space >= 0 && x->space != space) {
     x->shared = true;
     x->places++;
   }
+  x->alone = x->alone || !space_owner(g, space)->over[space & 1];
   x->space = space;
   x->axes = axes;
   x->passes |= passes;
@@ -256,6 +269,7 @@ static void enter_operand(tg_graph *g, tg_entry *e, int32_t i, int32_t src) {
     x->places += x->space >= 0; /* other rows: counts twice */
   } else if (e->joins) {
     space = space_other(g, e->space);
+    space_owner(g, space)->over[space & 1]++;
     axes = -1;
     passes = 0;
   } else if (e->node->op == TG_OP_RESHAPE) {
@@ -264,13 +278,13 @@ static void enter_operand(tg_graph *g, tg_entry *e, int32_t i, int32_t src) {
     axes = -1;
   }
   if (x->space == space && x->axes != -2) axes = x->axes == axes ? axes : coarser(g, axes, x->axes);
-  need(x, space, axes, passes);
+  need(g, x, space, axes, passes);
 }
 
 static void find_spaces(tg_graph *g) {
   for (int32_t i = 0; i < g->count; i++) {
     tg_entry *e = &g->entry[i];
-    e->shared = e->rooted = e->joins = false;
+    e->shared = e->rooted = e->joins = e->alone = false;
     e->space = -1;
     e->axes = -2;
     e->places = e->npasses = 0;
@@ -292,13 +306,14 @@ static void find_spaces(tg_graph *g) {
   }
 }
 
-/* Twice: the first time finds the rows of each space, the second time knows them
- * from the start. */
+/* Twice: the first time finds the rows of each space and whether a kernel goes over
+ * them, the second time knows that from the start. */
 void tg_schedule_spaces(tg_graph *g) {
   for (int32_t i = 0; i < g->count; i++) {
     tg_entry *e = &g->entry[i];
     learn(g, i);
     e->rows[0] = e->rows[1] = e->other[0] = e->other[1] = -1;
+    e->over[0] = e->over[1] = 0;
   }
   find_spaces(g);
   find_spaces(g);

@@ -280,7 +280,9 @@ static void decide_move(tg_graph *g, tg_entry *e) {
   bool repeats = op == TG_OP_EXPAND || (op == TG_OP_WINDOW && e->node->numel > 2 * x.node->numel);
   if (repeats && !joins && x.loads && (x.reduce >= 0 || x.cost > 0)) store_below(g, e->src[0]);
   bool enlarges = op == TG_OP_PAD || op == TG_OP_UNWINDOW || op == TG_OP_WINDOW;
-  if (enlarges && x.reduce >= 0 && !x.sum_chain) store_below(g, e->src[0]);
+  bool shifts = op != TG_OP_RESHAPE && op != TG_OP_EXPAND;
+  if (x.reduce >= 0 && ((enlarges && !x.sum_chain) || (shifts && x.spread)))
+    store_below(g, e->src[0]);
   add_up(g, e);
   x = view(g, e->src[0]);
   e->sum_chain = x.sum_chain && op != TG_OP_EXPAND && op != TG_OP_WINDOW;
@@ -305,7 +307,7 @@ static void decide_index(tg_graph *g, tg_entry *e) {
 /* Too dear for doing it again in another kernel? A kernel that goes over rows anyway
  * has them in the cache: there a reduce is cheaper than one more kernel. */
 static bool dear(const tg_entry *e) {
-  if (e->by_row && !e->spread && e->places < MOST_PLACES && e->work <= AGAIN) return false;
+  if (e->by_row && !e->spread && !e->alone && e->places < MOST_PLACES && e->work <= AGAIN) return false;
   return e->reduce >= 0 || e->cost > (e->loads ? CHEAP : 4 * CHEAP) || e->loads > 3;
 }
 

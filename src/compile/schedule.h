@@ -31,8 +31,10 @@ typedef struct tg_entry {
   bool reads, reduced, heavy; /* memory; after a reduce; more than movement and casts */
   bool rooted;       /* surely stored, or movement over what is */
   bool joins;        /* an expansion that may stay with its reduce */
+  bool alone;        /* needed where nothing else goes over its rows */
   int32_t axes;      /* the entry whose axes bound those loops can follow, or -1 */
   int32_t rows[2], other[2]; /* of the spaces it owns: the reduce; the space beside */
+  int32_t over[2];   /* and how often a kernel goes over the rows there */
   int32_t npasses;
   uint64_t passes;   /* over the rows, in which it is needed */
 } tg_entry;
