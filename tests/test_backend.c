@@ -9,6 +9,7 @@
 #include "test.h"
 
 #include "backend/backend.h"
+#include "backend/builtin/builtin.h"
 #include "compile/build.h"
 #include "runtime/threads.h"
 
@@ -445,15 +446,155 @@ TEST(backend_reduce_two) {
   compare(&B, 1e-4, "two folds");
 }
 
-/* A REDUCE that needs another one: the interpreter's case. */
+/* ---- stages: REDUCEs that need others, over the same rows */
+
+/* x [outer, length, inner]; a row is what has the same place in outer and inner. */
+typedef struct rows {
+  int64_t outer, length, inner;
+  int32_t i, j; /* the row */
+} rows;
+
+static int32_t row_at(rows r, int32_t k) {
+  return add(add(mul(r.i, r.length * r.inner), mul(k, r.inner)), r.j);
+}
+static int32_t row_max(rows r, int32_t x) {
+  int32_t k = fold(r.length);
+  return tg_ir_reduce(&B, TG_OP_MAX, load(x, row_at(r, k)), bit(k));
+}
+static int32_t exp_away(rows r, int32_t x, int32_t k, int32_t from) {
+  return op(TG_OP_EXP, op(TG_OP_SUB, load(x, row_at(r, k)), from), -1);
+}
+
+/* The maximum of each row beside its softmax. */
+static void rows_softmax(rows r, bool both) {
+  int64_t n = r.outer * r.length * r.inner;
+  int32_t o = slot(TG_FLOAT32, n), m = slot(TG_FLOAT32, r.outer * r.inner), x = slot(TG_FLOAT32, n);
+  r.i = loop(r.outer), r.j = loop(r.inner);
+  int32_t most = row_max(r, x), k = fold(r.length), e = loop(r.length);
+  int32_t sum = tg_ir_reduce(&B, TG_OP_ADD, exp_away(r, x, k, most), bit(k));
+  int32_t inverse = op(TG_OP_DIV, number(TG_FLOAT32, 1), sum);
+  if (both) store(m, add(mul(r.i, r.inner), r.j), op(TG_OP_ADD, most, inverse));
+  store(o, row_at(r, e), op(TG_OP_MUL, exp_away(r, x, e, most), inverse));
+  B.kernel->noutputs = both ? 2 : 1;
+  compare(&B, 1e-5, both ? "softmax and maximum" : "softmax");
+}
+
+/* r (g - sum g - r sum(g r)): two REDUCEs share a loop. */
+static void rows_backward(rows r, tg_dtype dtype) {
+  int64_t n = r.outer * r.length * r.inner;
+  int32_t o = slot(dtype, n), x = slot(dtype, n), g = slot(dtype, n);
+  r.i = loop(r.outer), r.j = loop(r.inner);
+  int32_t k = fold(r.length), e = loop(r.length), xk = load(x, row_at(r, k)), gk = load(g, row_at(r, k));
+  int32_t sum = tg_ir_reduce(&B, TG_OP_ADD, gk, bit(k));
+  int32_t along = tg_ir_reduce(&B, TG_OP_ADD, op(TG_OP_MUL, gk, xk), bit(k));
+  int32_t xe = load(x, row_at(r, e));
+  int32_t away = op(TG_OP_SUB, op(TG_OP_SUB, load(g, row_at(r, e)), sum), op(TG_OP_MUL, xe, along));
+  store(o, row_at(r, e), op(TG_OP_MUL, xe, away));
+  compare(&B, dtype == TG_FLOAT64 ? 1e-12 : dtype == TG_FLOAT32 ? 1e-3 : 0.05, "two sums of a row");
+}
+
+/* One number per row from three stages. */
+static void rows_statistic(rows r) {
+  int64_t n = r.outer * r.length * r.inner;
+  int32_t o = slot(TG_FLOAT32, r.outer * r.inner), x = slot(TG_FLOAT32, n), y = slot(TG_FLOAT32, r.outer);
+  r.i = loop(r.outer), r.j = loop(r.inner);
+  int32_t k = fold(r.length), l = fold(r.length), most = row_max(r, x);
+  int32_t sum = tg_ir_reduce(&B, TG_OP_ADD, exp_away(r, x, k, most), bit(k));
+  int32_t low = op(TG_OP_SUB, load(x, row_at(r, l)), op(TG_OP_MUL, sum, load(y, r.i)));
+  int32_t last = tg_ir_reduce(&B, TG_OP_MAX, op(TG_OP_MUL, low, low), bit(l));
+  store(o, add(mul(r.i, r.inner), r.j), op(TG_OP_ADD, op(TG_OP_LOG, sum, -1), last));
+  compare(&B, 1e-4, "a number per row");
+}
+
+TEST(backend_rows) {
+  static const int64_t n[] = {1, 2, 3, 10, 17, 64, 130, 600};
+  int64_t interpreted = tg_bi_interpreted();
+  for (size_t a = 0; a < 8; a++)
+    for (size_t b = 1; b < 8; b++)
+      for (size_t c = 0; c < 8; c++) {
+        rows r = {n[a], n[b], n[c], -1, -1};
+        if (n[a] * n[b] * n[c] > 20000) continue;
+        begin();
+        if ((a + b + c) % 3 == 0) rows_softmax(r, a & 1);
+        if ((a + b + c) % 3 == 1) rows_backward(r, TG_FLOAT32);
+        if ((a + b + c) % 3 == 2) rows_statistic(r);
+      }
+  for (tg_dtype d = TG_FLOAT16; d <= TG_FLOAT64; d++) {
+    begin();
+    rows_backward((rows){9, 33, 1, -1, -1}, d);
+    begin();
+    rows_backward((rows){3, 9, 40, -1, -1}, d);
+  }
+  begin();
+  rows_softmax((rows){3, 9001, 1, -1, -1}, true);
+  begin();
+  rows_softmax((rows){1, 1500, 3, -1, -1}, true);
+  CHECK_INT(tg_bi_interpreted(), interpreted);
+}
+
+/* The rows of batch normalisation: folded, kept, folded. */
+TEST(backend_rows_of_channels) {
+  static const int64_t shapes[][3] = {{6, 5, 35}, {3, 4, 700}, {40, 3, 2}, {7, 30, 16}};
+  for (int t = 0; t < 4; t++) {
+    int64_t N = shapes[t][0], C = shapes[t][1], H = shapes[t][2], n = N * C * H;
+    begin();
+    int32_t o = slot(TG_FLOAT32, n), x = slot(TG_FLOAT32, n), w = slot(TG_FLOAT32, C);
+    int32_t i = loop(N), c = loop(C), h = loop(H), count = number(TG_FLOAT32, (double)(N * H));
+    int32_t a = fold(N), b = fold(H), d = fold(N), e = fold(H);
+    int32_t first = load(x, add(add(mul(a, C * H), mul(c, H)), b));
+    int32_t mean = op(TG_OP_DIV, tg_ir_reduce(&B, TG_OP_ADD, first, bit(a) | bit(b)), count);
+    int32_t away = op(TG_OP_SUB, load(x, add(add(mul(d, C * H), mul(c, H)), e)), mean);
+    int32_t var = tg_ir_reduce(&B, TG_OP_ADD, op(TG_OP_MUL, away, away), bit(d) | bit(e));
+    int32_t at = add(add(mul(i, C * H), mul(c, H)), h);
+    int32_t scale = op(TG_OP_DIV, load(w, c), op(TG_OP_SQRT, op(TG_OP_DIV, var, count), -1));
+    store(o, at, op(TG_OP_MUL, op(TG_OP_SUB, load(x, at), mean), scale));
+    compare(&B, 1e-4, "batch normalisation");
+  }
+}
+
+/* A REDUCE inside the loop of another: the interpreter's case. */
 TEST(backend_reduce_nested) {
   begin();
-  int32_t x = slot(TG_FLOAT32, 12 * 20), o = slot(TG_FLOAT32, 12), i = loop(12), k = fold(20),
-          l = fold(20);
-  int32_t max = tg_ir_reduce(&B, TG_OP_MAX, load(x, add(mul(i, 20), k)), bit(k));
-  int32_t e = op(TG_OP_EXP, op(TG_OP_SUB, load(x, add(mul(i, 20), l)), max), -1);
-  store(o, i, tg_ir_reduce(&B, TG_OP_ADD, e, bit(l)));
-  compare(&B, 1e-5, "sum of exp(x - max x)");
+  int32_t x = slot(TG_FLOAT32, 12 * 20), y = slot(TG_FLOAT32, 20 * 7), o = slot(TG_FLOAT32, 12);
+  int32_t i = loop(12), k = fold(20), l = fold(7);
+  int32_t product = op(TG_OP_MUL, load(x, add(mul(i, 20), k)), load(y, add(mul(k, 7), l)));
+  int32_t most = tg_ir_reduce(&B, TG_OP_MAX, product, bit(l));
+  store(o, i, tg_ir_reduce(&B, TG_OP_ADD, op(TG_OP_EXP, most, -1), bit(k)));
+  compare(&B, 1e-5, "sum of exp(max)");
+}
+
+/* ---- what the verifier finds */
+
+static void broken_kernel(tg_builder *b, const char *rule) {
+  tg_kernel *k = tg_builder_end(b);
+  CHECK_FAILS(tg_kernel_verify(k), rule);
+  tg_clear_error();
+  tg_kernel_free(k);
+}
+
+TEST(backend_verifier) {
+  begin();
+  int32_t x = slot(TG_FLOAT32, 20), o = slot(TG_FLOAT32, 1), k = fold(20), zero = tg_ir_int(&B, 0);
+  int32_t sum = tg_ir_reduce(&B, TG_OP_ADD, load(x, k), bit(k));
+  int32_t again = op(TG_OP_MUL, load(x, k), sum);
+  store(o, zero, tg_ir_reduce(&B, TG_OP_MAX, again, bit(k)));
+  broken_kernel(&B, "depends on a REDUCE that folds the same ranges");
+  begin();
+  x = slot(TG_FLOAT32, 20), o = slot(TG_FLOAT32, 1), k = fold(4);
+  int32_t l = fold(5), value = load(x, add(mul(k, 5), l));
+  sum = tg_ir_reduce(&B, TG_OP_ADD, value, bit(k) | bit(l));
+  int32_t most = tg_ir_reduce(&B, TG_OP_MAX, tg_ir_reduce(&B, TG_OP_ADD, op(TG_OP_EXP, value, -1), bit(l)), bit(k));
+  store(o, tg_ir_int(&B, 0), op(TG_OP_ADD, sum, most));
+  broken_kernel(&B, "folds a part of what another one folds");
+  begin();
+  x = slot(TG_FLOAT32, 20), o = slot(TG_FLOAT32, 20), k = loop(20);
+  store(o, k, load(x, k));
+  store(o, k, op(TG_OP_EXP, load(x, k), -1));
+  broken_kernel(&B, "stores to a slot that has a STORE");
+  begin();
+  x = slot(TG_FLOAT32, 20), o = slot(TG_FLOAT32, 20), k = fold(20);
+  store(o, k, load(x, k));
+  broken_kernel(&B, "stores a value that is not folded");
 }
 
 TEST(backend_max_pool) {

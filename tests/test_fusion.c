@@ -3,6 +3,8 @@
  * realized first; only the expression counts. */
 #include "test.h"
 
+#include "backend/builtin/builtin.h"
+
 /* Kernels that realizing t runs; -1: it failed. */
 static long long kernels(tg_tensor *t) {
   int64_t before = tg_get_counters().kernels_run;
@@ -100,11 +102,74 @@ TEST(fusion_reduce) {
   KERNELS(tg_sqrt(tg_mean(tg_square(x), .axis = TG_INTS(1))), 1);
   KERNELS(tg_sum(tg_sum(x, .axis = TG_INTS(1))), 1); /* sums of sums are one sum */
   KERNELS(tg_max(tg_neg(x)), 1);
-  KERNELS_AT_MOST(tg_std(x, .axis = TG_INTS(1)), 2);
-  KERNELS_AT_MOST(tg_softmax(x), 4);
-  KERNELS_AT_MOST(tg_log_softmax(x), 3);
-  KERNELS_AT_MOST(tg_layernorm(x), 3);
-  KERNELS_AT_MOST(tg_argmax(x, .axis = TG_INTS(1)), 2);
+}
+
+/* A reduction and what follows it over the same rows: one kernel, and one that the
+ * built-in backend runs itself. */
+TEST(fusion_rows) {
+  int64_t interpreted = tg_bi_interpreted();
+  tg_tensor *x = data(TG_SHAPE(64, 33)), *cube = data(TG_SHAPE(5, 12, 40));
+  KERNELS(tg_softmax(x), 1);
+  KERNELS(tg_softmax(x, .axis = TG_INTS(0)), 1);
+  KERNELS(tg_softmax(cube, .axis = TG_INTS(1)), 1);
+  KERNELS(tg_softmax(cube, .axis = TG_INTS(0, 2)), 1);
+  KERNELS(tg_reshape(tg_softmax(cube), 60, 40), 1);
+  KERNELS(tg_log_softmax(x), 1);
+  KERNELS(tg_layernorm(x), 1);
+  KERNELS(tg_layernorm(cube, .axis = TG_INTS(1, 2)), 1);
+  KERNELS(tg_mul(tg_layernorm(x), tg_add(data(TG_SHAPE(33)), 1)), 2); /* the sum of 33 apart */
+  KERNELS(tg_std(x, .axis = TG_INTS(1)), 1);
+  KERNELS(tg_argmax(x, .axis = TG_INTS(1)), 1);
+  KERNELS(tg_softmax(tg_half(x)), 1);
+  KERNELS(tg_div(x, tg_sqrt(tg_sum(tg_square(x), .axis = TG_INTS(1), .keepdim = true))), 1);
+  KERNELS(tg_sum(tg_mul(tg_softmax(x), x), .axis = TG_INTS(1)), 1);
+  KERNELS(tg_softmax(tg_relu(x)), 1);
+  KERNELS(tg_softmax(tg_gelu(x)), 2); /* too dear to be computed three times */
+  KERNELS(tg_softmax(tg_dot(x, tg_T(x))), 2);
+  KERNELS(tg_dot(tg_softmax(x), tg_T(x)), 2);
+  KERNELS(tg_sum(tg_softmax(x), .axis = TG_INTS(0)), 2); /* other rows */
+  KERNELS_AT_MOST(tg_add(tg_softmax(x), tg_softmax(x, .axis = TG_INTS(0))), 3);
+  KERNELS_AT_MOST(tg_permute(tg_softmax(x), 1, 0), 3);
+  CHECK_INT(tg_bi_interpreted(), interpreted);
+}
+
+/* Rows that do not fit the caches, or too few of them: kernels of their own. */
+TEST(fusion_rows_too_long) {
+  KERNELS_AT_MOST(tg_softmax(data(TG_SHAPE(9, 100000))), 4);
+  int64_t before = tg_get_counters().kernels_run;
+  CHECK_OK(tg_realize(tg_softmax(data(TG_SHAPE(2, 20000)))));
+  CHECK(tg_get_counters().kernels_run - before > 2);
+}
+
+TEST(fusion_rows_gradients) {
+  int64_t interpreted = tg_bi_interpreted();
+  tg_tensor *g = data(TG_SHAPE(64, 33)), *labels = tg_realize(tg_randint(TG_SHAPE(64), .high = 33));
+  for (int kind = 0; kind < 3; kind++) {
+    tg_tensor *x = leaf(TG_SHAPE(64, 33));
+    tg_tensor *y = kind == 0 ? tg_softmax(x) : kind == 1 ? tg_log_softmax(x) : tg_layernorm(x);
+    KERNELS(y, 1);
+    CHECK_OK(backward_from(y, g) == 0);
+    KERNELS(tg_grad(x), 1);
+  }
+  tg_tensor *x = leaf(TG_SHAPE(64, 33));
+  tg_tensor *loss = tg_sparse_categorical_crossentropy(x, labels);
+  KERNELS(loss, 2); /* per row, then the mean */
+  CHECK_OK(tg_backward(loss) == 0);
+  KERNELS(tg_grad(x), 2); /* one over how many rows count, then all the rest */
+  CHECK_INT(tg_bi_interpreted(), interpreted);
+}
+
+/* Scores, softmax, product; and back: four products and the softmax. */
+TEST(fusion_attention) {
+  tg_tensor *q = leaf(TG_SHAPE(2, 3, 16, 8)), *k = leaf(TG_SHAPE(2, 3, 16, 8)), *v = leaf(TG_SHAPE(2, 3, 16, 8));
+  tg_tensor *y = tg_scaled_dot_product_attention(q, k, v, .causal = true);
+  KERNELS(y, 3);
+  CHECK_OK(backward_from(y, data(TG_SHAPE(2, 3, 16, 8))) == 0);
+  int64_t before = tg_get_counters().kernels_run;
+  CHECK_OK(tg_corealize(TG_LIST(tg_grad(q), tg_grad(k), tg_grad(v))) == 0);
+#ifndef TG_HOSTILE
+  CHECK_INT(tg_get_counters().kernels_run - before, 5); /* four products and the softmax */
+#endif
 }
 
 TEST(fusion_matmul) {

@@ -88,6 +88,11 @@ extern const tg_function_row
     tg_fn_cat /* n inputs; [axis] */,
     tg_fn_idiv /* integers: floor(x / y), no gradient */, tg_fn_mod, tg_fn_and, tg_fn_or,
     tg_fn_xor;
+/* Over rows (normalize.c). */
+extern const tg_function_row
+    tg_fn_softmax /* [axis mask, 1: empty rows give zeros] */, tg_fn_log_softmax /* [axis mask] */,
+    tg_fn_layer_norm /* [axis mask, eps as the bits of a double] */,
+    tg_fn_row_loss /* x [N, C], label int64 [N]; [axis mask 2] */;
 
 /* The node of a conversion of a grad to the shape before a broadcast: sums the
  * axes where `shape` has 1. */

@@ -410,7 +410,7 @@ int32_t tg_ir_reduce(tg_builder *b, tg_op fold, int32_t value, uint64_t ranges) 
     int32_t condition, x = strip_conditions(b, value, &condition);
     const tg_ins inner = *tg_ins_at(b, x);
     bool nested = inner.op == TG_OP_REDUCE && inner.fold == fold && condition >= 0 &&
-                  !(tg_ins_at(b, condition)->ranges & inner.folded);
+                  (inner.ranges & ranges) && !(tg_ins_at(b, condition)->ranges & inner.folded);
     if (nested)
       return tg_ir_reduce(b, fold, push_condition(b, condition, inner.src[0]),
                           ranges | inner.folded);

@@ -19,7 +19,7 @@ bool tg_ins_equal(const tg_ins *a, const tg_ins *b) {
 }
 
 uint64_t tg_kernel_hash(const tg_kernel *k) {
-  const int64_t head[] = {k->count, k->nranges, k->nslots};
+  const int64_t head[] = {k->count, k->nranges, k->nslots, k->noutputs};
   uint64_t h = tg_hash(TG_HASH_SEED, head, sizeof head);
   for (int i = 0; i < k->nranges; i++) {
     const int64_t range[] = {k->range[i].size, (int64_t)k->range[i].kind};
@@ -31,15 +31,18 @@ uint64_t tg_kernel_hash(const tg_kernel *k) {
   }
   for (int32_t i = 0; i < k->count; i++) {
     const tg_ins *in = &k->ins[i];
-    const int64_t ins[] = {(int64_t)in->op, (int64_t)in->dtype, in->src[0],  in->src[1],
-                           in->src[2],      in->slot,           in->value.i, (int64_t)in->folded};
+    const int64_t ins[] = {(int64_t)in->op, (int64_t)in->dtype, in->src[0],
+                           in->src[1],      in->src[2],         in->slot,
+                           in->value.i,     (int64_t)in->fold,  (int64_t)in->folded};
     h = tg_hash(h, ins, sizeof ins);
   }
   return h;
 }
 
 bool tg_kernel_equal(const tg_kernel *a, const tg_kernel *b) {
-  if (a->count != b->count || a->nranges != b->nranges || a->nslots != b->nslots) return false;
+  if (a->count != b->count || a->nranges != b->nranges || a->nslots != b->nslots ||
+      a->noutputs != b->noutputs)
+    return false;
   for (int i = 0; i < a->nranges; i++)
     if (a->range[i].size != b->range[i].size || a->range[i].kind != b->range[i].kind) return false;
   for (int i = 0; i < a->nslots; i++)
@@ -222,18 +225,63 @@ static const char *check_ins(const tg_kernel *k, int32_t i) {
   return check_alu(k, in);
 }
 
-int tg_kernel_verify(const tg_kernel *k) {
-  int stores = 0;
-  for (int32_t i = 0; i < k->count; i++) {
-    const char *rule = check_ins(k, i);
-    if (rule) return broken(k, i, rule);
-    if (k->ins[i].op != TG_OP_STORE && k->ins[i].op != TG_OP_STORE_ADD) continue;
-    stores++;
-    for (int r = 0; r < k->nranges; r++)
-      if (k->ins[i].ranges >> r & 1 && k->range[r].kind == TG_FOLD)
-        return broken(k, i, "stores a value that is not folded");
+/* Sets of ranges folded by any two REDUCEs are equal or disjoint; with[r]: that of
+ * which range r is one. */
+static const char *check_sets(const tg_kernel *k, const tg_ins *in, uint64_t *with) {
+  for (int r = 0; r < k->nranges; r++) {
+    if (!(in->folded >> r & 1)) continue;
+    if (with[r] && with[r] != in->folded) return "folds a part of what another one folds";
+    with[r] = in->folded;
   }
-  if (stores) return 0;
+  return NULL;
+}
+
+/* after[i]: the sets of ranges that were folded for instruction i, one bit each, that
+ * of the first range. REDUCEs of one set share a loop and cannot wait for each other. */
+static const char *check_stage(const tg_kernel *k, int32_t i, uint64_t *after) {
+  const tg_ins *in = &k->ins[i];
+  after[i] = 0;
+  for (int s = 0; s < 3; s++)
+    if (in->src[s] >= 0) after[i] |= after[in->src[s]];
+  uint64_t set = in->folded & (0 - in->folded);
+  if (in->op != TG_OP_REDUCE) return NULL;
+  if (after[i] & set) return "depends on a REDUCE that folds the same ranges";
+  after[i] |= set;
+  return NULL;
+}
+
+/* STOREs come last in their own way: what they store is folded, and each has a slot
+ * of its own. */
+static const char *check_store(const tg_kernel *k, int32_t i) {
+  for (int r = 0; r < k->nranges; r++)
+    if (k->ins[i].ranges >> r & 1 && k->range[r].kind == TG_FOLD)
+      return "stores a value that is not folded";
+  return NULL;
+}
+
+static int verify_all(const tg_kernel *k, uint64_t *after, bool *stored) {
+  uint64_t with[TG_MAX_RANGES] = {0};
+  for (int32_t i = 0; i < k->count; i++) {
+    const tg_ins *in = &k->ins[i];
+    const char *rule = check_ins(k, i);
+    if (!rule) rule = check_stage(k, i, after);
+    if (!rule && in->op == TG_OP_REDUCE) rule = check_sets(k, in, with);
+    bool store = in->op == TG_OP_STORE || in->op == TG_OP_STORE_ADD;
+    if (!rule && store) rule = stored[in->slot] ? "stores to a slot that has a STORE"
+                                                : check_store(k, i);
+    if (rule) return broken(k, i, rule);
+    if (store) stored[in->slot] = stored[k->nslots] = true;
+  }
+  if (stored[k->nslots]) return 0;
   tg_fail("internal error: kernel %s stores nothing", k->name);
   return -1;
+}
+
+int tg_kernel_verify(const tg_kernel *k) {
+  uint64_t *after = tg_alloc((size_t)(k->count + 1) * sizeof *after);
+  bool *stored = tg_alloc_zero((size_t)k->nslots + 1);
+  int status = after && stored ? verify_all(k, after, stored) : -1;
+  tg_free(after);
+  tg_free(stored);
+  return status;
 }

@@ -30,11 +30,22 @@ typedef struct memo_row {
   int32_t result;
 } memo_row;
 
+/* FOLD ranges that reduces of one stage share. */
+typedef struct fold_set {
+  int32_t stage;
+  int count;
+  int64_t size[TG_MAX_DIMS];
+  int32_t at[TG_MAX_DIMS]; /* RANGE instructions */
+} fold_set;
+#define FOLD_SETS 8
+
 typedef struct lowering {
   tg_builder b;
   const tg_graph *graph;
   tg_lowered *out;
   int32_t root;
+  fold_set folds[FOLD_SETS];
+  int nfolds;
   memo_row *memo;
   int64_t memo_count, memo_room;
   int64_t *table;
@@ -201,19 +212,51 @@ static int32_t lower_move(lowering *l, const tg_entry *e, const int32_t *index, 
 
 /* ---- everything else */
 
-static int32_t lower_reduce(lowering *l, const tg_entry *e, const int32_t *index, int32_t gate) {
-  const tg_node *n = e->node, *x = n->src[0];
+/* The sum or maximum over the axes of e, `set` for their positions. */
+static int32_t lower_fold(lowering *l, const tg_entry *e, const int32_t *index, int32_t gate,
+                          const fold_set *set) {
+  const tg_node *n = e->node;
   int32_t at[TG_MAX_DIMS] = {0};
   uint64_t folded = 0;
-  for (int i = 0; i < n->ndim; i++) {
+  for (int i = 0, k = 0; i < n->ndim; i++) {
     at[i] = index[i];
     if (!(tg_node_args(n)[0] >> i & 1)) continue;
-    at[i] = tg_ir_range(&l->b, tg_node_shape(x)[i], TG_FOLD);
-    if (l->b.failed) return 0;
+    at[i] = set->at[k++];
     folded |= tg_ins_at(&l->b, at[i])->ranges;
   }
   int32_t value = lower(l, e->src[0], at, gate);
   return tg_ir_reduce(&l->b, n->op == TG_OP_SUM ? TG_OP_ADD : TG_OP_MAX, value, folded);
+}
+
+/* Does instruction i fold just the ranges of the set? Sets that overlap without
+ * being equal are against the rules. */
+static bool folds_set(const lowering *l, int32_t i, const fold_set *set) {
+  const tg_ins *in = tg_ins_at(&l->b, i);
+  uint64_t ranges = 0;
+  for (int k = 0; k < set->count; k++) ranges |= tg_ins_at(&l->b, set->at[k])->ranges;
+  return in->op == TG_OP_REDUCE && in->folded == ranges;
+}
+
+/* Reduces of the same rows and stage do not depend on one another: where their
+ * rows have the same axes they share a loop. */
+static int32_t lower_reduce(lowering *l, const tg_entry *e, const int32_t *index, int32_t gate) {
+  const tg_node *n = e->node;
+  fold_set set = {.stage = e->by_row ? e->stage : -1};
+  for (int i = 0; i < n->ndim; i++)
+    if (tg_node_args(n)[0] >> i & 1) set.size[set.count++] = tg_node_shape(n->src[0])[i];
+  for (int f = 0; f < l->nfolds && e->by_row; f++) {
+    const fold_set *known = &l->folds[f];
+    if (known->stage != set.stage || known->count != set.count ||
+        memcmp(known->size, set.size, sizeof set.size))
+      continue;
+    int32_t shared = lower_fold(l, e, index, gate, known);
+    if (l->b.failed || folds_set(l, shared, known)) return shared;
+  }
+  for (int i = 0; i < set.count; i++) set.at[i] = tg_ir_range(&l->b, set.size[i], TG_FOLD);
+  int32_t result = lower_fold(l, e, index, gate, &set);
+  if (l->b.failed || !folds_set(l, result, &set)) return result;
+  if (e->by_row && l->nfolds < FOLD_SETS) l->folds[l->nfolds++] = set;
+  return result;
 }
 
 /* The row that an index tensor names, checked. */
@@ -335,8 +378,11 @@ static void lower_scatter(lowering *l, const tg_node *n) {
 static void name_kernel(const lowering *l, const tg_node *n) {
   tg_kernel *k = l->b.kernel;
   const char *op = "map";
+  int reduces = 0;
   for (int32_t i = 0; i < k->count; i++)
-    if (k->ins[i].op == TG_OP_REDUCE) op = k->ins[i].fold == TG_OP_ADD ? "sum" : "max";
+    if (k->ins[i].op == TG_OP_REDUCE && ++reduces)
+      op = k->ins[i].fold == TG_OP_ADD ? "sum" : "max";
+  if (reduces > 1) op = "rows";
   if (n->op == TG_OP_SCATTER) op = "scatter";
   int at = snprintf(k->name, sizeof k->name, "%s", op);
   for (int i = 0; i < n->ndim && at < (int)sizeof k->name - 22; i++)

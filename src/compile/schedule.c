@@ -14,12 +14,12 @@
  *   - something whenever a kernel would grow beyond its limits, so that kernels,
  *     and the recursion that lowers them, stay small whatever the graph.
  *
- * "Places" are counted by spaces. The users of a node inside one kernel, at the
- * same loop level and positions, share one evaluation; a reduction evaluates its
- * operand in a space of its own, so does movement to other positions, and every
- * stored node. A node needed in two spaces is shared. Pass 1 goes from the
- * targets down and finds the spaces; pass 2 goes up, adds up what each expression
- * costs and decides.
+ * A reduction whose result is expanded back over its row, as in a softmax, may be a
+ * stage of its user's kernel, which then goes over the row several times; rows.c
+ * says when, and in how many places each node is needed. Then this file goes up, adds
+ * up what each expression costs and decides. What an expression costs per element
+ * counts once for each pass over the row: a store and a load cost as much as STORE
+ * additions (about 0.5 ns; an exp, in vector code, 0.25).
  */
 #include "compile/schedule.h"
 
@@ -28,6 +28,9 @@ enum { MOST_OPS = 12, MOST_LOADS = 4, MOST_DEPTH = 16, CHEAP = 2, MOST_COST = 1 
 #else
 enum { MOST_OPS = 160, MOST_LOADS = 24, MOST_DEPTH = 160, CHEAP = 5, MOST_COST = 1 << 20 };
 #endif
+/* Reduces in a kernel, and how many of them may wait for one another; STORE: see
+ * above; a reduce that costs less per element is repeated in as many kernels. */
+enum { MOST_REDUCES = 8, MOST_STAGES = 6, STORE = 16, AGAIN = 24, MOST_PLACES = 3 };
 
 /* ---- collecting the graph */
 
@@ -119,41 +122,19 @@ int tg_graph_collect(tg_graph *g, tg_node *const *targets, int64_t count) {
   return 0;
 }
 
-/* ---- pass 1: spaces, from the targets down */
+/* ---- costs and decisions, from memory up */
 
-static bool memory_by_nature(const tg_entry *e) {
-  tg_op op = e->node->op;
-  return e->target || e->node->numel == 0 || op == TG_OP_CONTIGUOUS || op == TG_OP_SCATTER ||
-         op == TG_OP_COPY || op == TG_OP_EMPTY;
+static bool is_move(const tg_entry *e) {
+  return tg_op_table[e->node->op].class == TG_CLASS_MOVE;
 }
 
-static tg_op_class class_of(const tg_entry *e) { return tg_op_table[e->node->op].class; }
-static bool is_reduce(const tg_entry *e) { return class_of(e) == TG_CLASS_REDUCE; }
-static bool is_move(const tg_entry *e) { return class_of(e) == TG_CLASS_MOVE; }
-
-/* Movement that asks its operand for other positions. What is needed both through
- * it and around it is computed for each: x + pad(x), repeated, would double every
- * time. A reshape or an expansion alone names the same elements. */
-static bool shifts(const tg_entry *e) {
-  return is_move(e) && e->node->op != TG_OP_RESHAPE && e->node->op != TG_OP_EXPAND;
+/* What an expression that begins at memory says of reduces: nothing. */
+static void without_reduce(tg_entry *e) {
+  e->reduce = -1;
+  e->sum_chain = e->epilogue = e->by_row = e->spread = false;
+  e->stage = e->reduces = e->work = 0;
+  e->widest = e->node->numel;
 }
-
-static void find_spaces(tg_graph *g) {
-  for (int64_t i = 0; i < g->count; i++) g->entry[i].space = -1;
-  for (int64_t i = g->count - 1; i >= 0; i--) {
-    tg_entry *e = &g->entry[i];
-    if (e->node->op == TG_OP_BUFFER) continue;
-    if (memory_by_nature(e) || e->shared || e->space < 0) e->space = (int32_t)(2 * i);
-    int32_t below = is_reduce(e) || shifts(e) ? (int32_t)(2 * i + 1) : e->space;
-    for (int s = 0; s < 3 && e->src[s] >= 0; s++) {
-      tg_entry *x = &g->entry[e->src[s]];
-      if (x->space >= 0 && x->space != below) x->shared = true;
-      x->space = below;
-    }
-  }
-}
-
-/* ---- pass 2: costs and decisions, from memory up */
 
 /* Stores the expression of entry i: not the movement on top of it, which costs
  * nothing to repeat and may only make it larger. */
@@ -163,8 +144,8 @@ static void store_below(tg_graph *g, int32_t i) {
   for (; is_move(e) && !e->stored; e = &g->entry[e->src[0]]) moves++;
   /* That movement now starts from memory: what it said of its operand is void. */
   for (tg_entry *m = &g->entry[i]; moves > 0; m = &g->entry[m->src[0]]) {
-    m->reduce = -1;
-    m->sum_chain = m->epilogue = false;
+    without_reduce(m);
+    m->widest = e->node->numel;
     m->ops = m->depth = moves--;
     m->cost = 0;
     m->loads = 1;
@@ -176,8 +157,7 @@ static void store_below(tg_graph *g, int32_t i) {
 static tg_entry view(const tg_graph *g, int32_t i) {
   tg_entry v = g->entry[i];
   if (v.stored || v.node->op == TG_OP_BUFFER) {
-    v.reduce = -1;
-    v.sum_chain = v.epilogue = false;
+    without_reduce(&v);
     v.ops = v.cost = v.depth = 0;
     v.loads = 1;
   }
@@ -185,7 +165,8 @@ static tg_entry view(const tg_graph *g, int32_t i) {
 }
 
 static bool within_limits(const tg_entry *e) {
-  return e->ops < MOST_OPS && e->loads <= MOST_LOADS && e->depth < MOST_DEPTH;
+  return e->ops < MOST_OPS && e->loads <= MOST_LOADS && e->depth < MOST_DEPTH &&
+         e->reduces <= MOST_REDUCES && e->stage <= MOST_STAGES;
 }
 
 /* Sums count what several operands share several times: an upper bound. Where
@@ -194,6 +175,7 @@ static bool within_limits(const tg_entry *e) {
 static void count_once(tg_graph *g, tg_entry *e) {
   int32_t stack[3 * MOST_OPS + 3], n = 0, stamp = ++g->stamp;
   e->ops = e->loads = 0;
+  e->reduces = 0;
   for (int s = 0; s < 3 && e->src[s] >= 0; s++) stack[n++] = e->src[s];
   while (n && within_limits(e)) {
     tg_entry *x = &g->entry[stack[--n]];
@@ -201,6 +183,7 @@ static void count_once(tg_graph *g, tg_entry *e) {
     x->seen = stamp;
     if (x->stored || x->node->op == TG_OP_BUFFER) e->loads++;
     else if (x->src[0] >= 0) e->ops++;
+    e->reduces += !x->stored && tg_op_table[x->node->op].class == TG_CLASS_REDUCE;
     for (int s = 0; s < 3 && !x->stored && x->src[s] >= 0; s++) stack[n++] = x->src[s];
   }
 }
@@ -208,8 +191,9 @@ static void count_once(tg_graph *g, tg_entry *e) {
 /* Adds up the operands of e; stores the largest until the limits hold. */
 static void add_up(tg_graph *g, tg_entry *e) {
   for (;;) {
+    without_reduce(e);
     e->ops = e->cost = e->loads = e->depth = 0;
-    e->reduce = -1;
+    e->widest = 0;
     int32_t largest = -1, most = -1;
     for (int s = 0; s < 3 && e->src[s] >= 0; s++) {
       tg_entry x = view(g, e->src[s]);
@@ -217,7 +201,15 @@ static void add_up(tg_graph *g, tg_entry *e) {
       e->cost += x.cost;
       e->loads += x.loads;
       if (x.depth > e->depth) e->depth = x.depth;
-      if (x.reduce >= 0) e->reduce = x.reduce;
+      if (x.reduce >= 0) {
+        e->by_row = x.by_row && (e->reduce < 0 || e->by_row);
+        e->spread = x.spread;
+        e->reduce = x.reduce;
+      }
+      e->reduces += x.reduces;
+      e->work += x.work;
+      if (x.stage > e->stage) e->stage = x.stage;
+      if (x.widest > e->widest && x.loads) e->widest = x.widest;
       if (x.depth && x.ops + x.depth + x.loads > most) {
         most = x.ops + x.depth + x.loads;
         largest = e->src[s];
@@ -232,46 +224,73 @@ static void add_up(tg_graph *g, tg_entry *e) {
   e->depth++;
   e->cost += tg_op_table[e->node->op].cost;
   if (e->cost > MOST_COST) e->cost = MOST_COST; /* x + x, many times over */
+  if (e->work > MOST_COST) e->work = MOST_COST;
 }
 
-/* Two operands with different reductions cannot share a kernel. */
-static void one_reduce(tg_graph *g, tg_entry *e) {
-  int32_t found = -1;
+/* Two reductions may share a kernel if they are about the same rows. */
+static bool same_rows(const tg_graph *g, const tg_entry *x, const tg_entry *y) {
+  return x->by_row && y->by_row && x->spread == y->spread &&
+         tg_schedule_same_rows(g->entry[x->reduce].node, g->entry[y->reduce].node);
+}
+
+static void agreeing_reduces(tg_graph *g, tg_entry *e) {
+  tg_entry first = {.reduce = -1};
   for (int s = 0; s < 3 && e->src[s] >= 0; s++) {
     tg_entry x = view(g, e->src[s]);
     if (x.reduce < 0) continue;
-    if (!x.epilogue || (found >= 0 && x.reduce != found)) store_below(g, e->src[s]);
-    else found = x.reduce;
+    bool agrees = first.reduce < 0 || x.reduce == first.reduce || same_rows(g, &x, &first);
+    if (!x.epilogue || !agrees) store_below(g, e->src[s]);
+    else if (first.reduce < 0) first = x;
   }
 }
 
 static void decide_alu(tg_graph *g, tg_entry *e) {
-  one_reduce(g, e);
+  agreeing_reduces(g, e);
   add_up(g, e);
   e->epilogue = e->reduce >= 0;
 }
 
+/* The operand of a reduce may hold reduces of the same rows; so may a sum a sum. */
 static void decide_reduce(tg_graph *g, tg_entry *e, int32_t i) {
   tg_entry x = view(g, e->src[0]);
-  if (x.reduce >= 0 && !(x.sum_chain && e->node->op == TG_OP_SUM)) store_below(g, e->src[0]);
+  bool chain = x.sum_chain && e->node->op == TG_OP_SUM;
+  bool rows = x.reduce >= 0 && x.by_row && x.spread &&
+              tg_schedule_same_rows(g->entry[x.reduce].node, e->node);
+  if (x.reduce >= 0 && !rows && !chain) store_below(g, e->src[0]);
   add_up(g, e);
+  x = view(g, e->src[0]);
+  e->by_row = (x.reduce < 0 || rows) && e->widest >= e->node->src[0]->numel &&
+              tg_schedule_rows_fit(e->node, e->loads);
+  e->sum_chain = e->node->op == TG_OP_SUM && !(x.reduce >= 0 && rows);
   e->reduce = i;
-  e->sum_chain = e->node->op == TG_OP_SUM;
+  e->reduces++;
+  e->stage++;
+  e->work += e->cost;
+  e->cost = 0;
+  e->spread = false;
   e->epilogue = true;
 }
 
-/* Repeating an expression below an expansion is only worth it for casts. */
+/* Repeating an expression below an expansion is only worth it for casts, and where
+ * the expansion leads back to the rows that a reduce has folded. */
 static void decide_move(tg_graph *g, tg_entry *e) {
   tg_entry x = view(g, e->src[0]);
   tg_op op = e->node->op;
+  bool joins = e->joins && (x.reduce < 0 || (x.by_row && !x.spread));
   bool repeats = op == TG_OP_EXPAND || (op == TG_OP_WINDOW && e->node->numel > 2 * x.node->numel);
-  if (repeats && x.loads && (x.reduce >= 0 || x.cost > 0)) store_below(g, e->src[0]);
+  if (repeats && !joins && x.loads && (x.reduce >= 0 || x.cost > 0)) store_below(g, e->src[0]);
   bool enlarges = op == TG_OP_PAD || op == TG_OP_UNWINDOW || op == TG_OP_WINDOW;
-  if (enlarges && x.reduce >= 0 && !x.sum_chain) store_below(g, e->src[0]);
-  x = view(g, e->src[0]);
+  bool shifts = op != TG_OP_RESHAPE && op != TG_OP_EXPAND;
+  if (x.reduce >= 0 && ((enlarges && !x.sum_chain) || (shifts && x.spread)))
+    store_below(g, e->src[0]);
   add_up(g, e);
+  x = view(g, e->src[0]);
   e->sum_chain = x.sum_chain && op != TG_OP_EXPAND && op != TG_OP_WINDOW;
   e->epilogue = x.epilogue && !enlarges;
+  if (op != TG_OP_RESHAPE) e->by_row = false;
+  if (!joins) return;
+  e->by_row = e->spread = x.reduce >= 0;
+  e->cost = 0; /* that was once per row */
 }
 
 static void decide_index(tg_graph *g, tg_entry *e) {
@@ -283,6 +302,19 @@ static void decide_index(tg_graph *g, tg_entry *e) {
     if (view(g, e->src[s]).reduce >= 0) g->entry[e->src[s]].stored = true;
   }
   add_up(g, e);
+}
+
+/* Too dear for doing it again in another kernel? A kernel that goes over rows anyway
+ * has them in the cache: there a reduce is cheaper than one more kernel. */
+static bool dear(const tg_entry *e) {
+  if (e->by_row && !e->spread && !e->alone && e->places < MOST_PLACES && e->work <= AGAIN) return false;
+  return e->reduce >= 0 || e->cost > (e->loads ? CHEAP : 4 * CHEAP) || e->loads > 3;
+}
+
+/* Too dear for doing it again in each pass over the row? */
+static bool too_often(const tg_entry *e) {
+  int again = __builtin_popcountll(e->passes) - 1;
+  return again > 0 && e->loads && again * e->cost > STORE;
 }
 
 static void decide(tg_graph *g, int32_t i) {
@@ -300,9 +332,8 @@ static void decide(tg_graph *g, int32_t i) {
     case TG_CLASS_INDEX: decide_index(g, e); break;
     case TG_CLASS_IR: break;
   }
-  bool dear = e->reduce >= 0 || e->cost > (e->loads ? CHEAP : 4 * CHEAP) || e->loads > 3;
-  if (memory_by_nature(e)) e->stored = e->node->op != TG_OP_BUFFER;
-  else if (e->shared && dear) store_below(g, i);
+  if (tg_schedule_is_memory(e)) e->stored = e->node->op != TG_OP_BUFFER;
+  else if ((e->shared && dear(e)) || too_often(e)) store_below(g, i);
 }
 
 int32_t tg_schedule_alias(const tg_graph *g, int32_t i) {
@@ -314,6 +345,6 @@ int32_t tg_schedule_alias(const tg_graph *g, int32_t i) {
 }
 
 void tg_schedule(tg_graph *g) {
-  find_spaces(g);
+  tg_schedule_spaces(g);
   for (int32_t i = 0; i < g->count; i++) decide(g, i);
 }

@@ -14,11 +14,29 @@ typedef struct tg_entry {
   bool stored;       /* becomes memory of its own */
   bool shared;       /* needed in more than one place of the kernels */
   int32_t space;     /* where it is needed: see schedule.c */
-  int32_t reduce;    /* the reduce that its expression contains, or -1 */
+  int32_t places;    /* more spaces that it is needed in */
+  int32_t reduce;    /* a reduce that its expression contains, or -1 */
   bool sum_chain;    /* its expression is movement over a sum */
   bool epilogue;     /* its expression may follow that reduce in one kernel */
+  bool by_row;       /* all its reduces fold the rows of one array: see rows.c */
+  bool spread;       /* and it has an element for each element of the rows */
+  int32_t stage;     /* reduces that wait for one another below it, at most */
+  int32_t reduces;   /* how many, at most */
   int32_t ops, cost, loads, depth; /* of its expression, down to memory */
+  int32_t work;      /* what its reduces cost per element */
+  int64_t widest;    /* elements of the largest memory it reads */
   int32_t seen;      /* the count that has counted it */
+  /* rows.c */
+  int32_t row_of, spread_of; /* the reduce whose rows it is about, or -1 */
+  bool reads, reduced, heavy; /* memory; after a reduce; more than movement and casts */
+  bool rooted;       /* surely stored, or movement over what is */
+  bool joins;        /* an expansion that may stay with its reduce */
+  bool alone;        /* needed where nothing else goes over its rows */
+  int32_t axes;      /* the entry whose axes bound those loops can follow, or -1 */
+  int32_t rows[2], other[2]; /* of the spaces it owns: the reduce; the space beside */
+  int32_t over[2];   /* and how often a kernel goes over the rows there */
+  int32_t npasses;
+  uint64_t passes;   /* over the rows, in which it is needed */
 } tg_entry;
 
 typedef struct tg_graph {
@@ -32,6 +50,15 @@ typedef struct tg_graph {
 /* Collects the graph. 0, or -1 and nothing to free. Linear, iterative. */
 int tg_graph_collect(tg_graph *graph, tg_node *const *targets, int64_t count);
 void tg_graph_free(tg_graph *graph);
+
+/* Where each entry is needed (rows.c). Two entries in one space of a kernel share
+ * their evaluation. */
+void tg_schedule_spaces(tg_graph *graph);
+bool tg_schedule_is_memory(const tg_entry *entry); /* by nature: always stored */
+/* Whether two reduces, or a reduce and an expansion, are about the same rows. */
+bool tg_schedule_same_rows(const tg_node *a, const tg_node *b);
+/* Whether rows as long as this reduce's are worth going over again. */
+bool tg_schedule_rows_fit(const tg_node *reduce, int64_t loads);
 
 /* Sets `stored` on every entry that becomes memory. */
 void tg_schedule(tg_graph *graph);

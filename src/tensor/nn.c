@@ -1,28 +1,19 @@
 /* tensor/nn: normalisation, dropout, attention and losses.
  *
- * Compositions, but for two Functions. BinaryCrossEntropy, because PyTorch
- * bounds its logarithms and its slope at 0 and 1. Pick, which takes one class
- * per row out of a table of logits: forward it reads just that element, and
- * reading by index is also what finds a label that is out of range. Its
- * gradient is zero but for one element per row; up to PICK_ROW classes the
- * comparison "is this the label?" makes it inside the kernel of the rest of
- * the gradient, which is cheaper than a kernel and a pass over memory of its
- * own; above, the elements are scattered, so that the cost is the rows.
+ * Compositions of Functions; those over rows are in src/autograd/normalize.c.
+ * BinaryCrossEntropy is one of its own because PyTorch bounds its logarithms and
+ * its slope at 0 and 1.
  */
 #include "autograd/functions.h"
 #include "tensor/tensor.h"
 
-#define PICK_ROW 64
-
 /* ---- normalisation */
 
-static tg_tensor *layernorm(tg_tensor *x, const tg_layernorm_opts *o, tg_ints axis) {
-  tg_dtype dtype = tg_float_dtype(x);
-  tg_axis_opts over = {.axis = axis, .keepdim = true};
-  tg_tensor *wide = tg_widened(x);
-  tg_tensor *away = tg_sub(wide, (tg_mean)(wide, &over));
-  tg_tensor *var = (tg_mean)(tg_square(away), &over);
-  return tg_cast(tg_mul(away, tg_rsqrt(tg_add(var, tg_opt(o->eps, 1e-5)))), dtype);
+static tg_tensor *layernorm(tg_tensor *x, const tg_layernorm_opts *o, uint32_t mask) {
+  double eps = tg_opt(o->eps, 1e-5);
+  int64_t args[2] = {mask};
+  memcpy(&args[1], &eps, sizeof eps);
+  return tg_cast(tg_call1_with(&tg_fn_layer_norm, tg_widened(x), 2, args), tg_float_dtype(x));
 }
 
 tg_tensor *(tg_layernorm)(tg_tensor *x, const tg_layernorm_opts *o) {
@@ -31,7 +22,7 @@ tg_tensor *(tg_layernorm)(tg_tensor *x, const tg_layernorm_opts *o) {
   if (!o) o = &none;
   tg_ints last = TG_INTS(-1), axis = o->axis.ndim ? o->axis : last;
   if (tg_is_null("tg_layernorm", x) || tg_axes("tg_layernorm", x, &axis, &mask)) return NULL;
-  TG_COMPOSE(layernorm(x, o, axis));
+  TG_COMPOSE(layernorm(x, o, mask));
 }
 
 /* [C] as [1, C, 1...], to meet x [N, C, H...]. */
@@ -85,11 +76,8 @@ tg_tensor *tg_dropout(tg_tensor *x, double p) {
 /* Softmax over the last axis in which a row of minus infinities gives zeros. */
 static tg_tensor *masked_softmax(tg_tensor *x) {
   if (!x || x->node->numel == 0) return x;
-  tg_tensor *most = tg_detach((tg_max)(x, &(tg_axis_opts){.axis = TG_INTS(-1), .keepdim = true}));
-  most = tg_where(tg_eq(most, (double)-INFINITY), 0, most);
-  tg_tensor *e = tg_exp(tg_sub(x, most));
-  tg_tensor *total = (tg_sum)(e, &(tg_axis_opts){.axis = TG_INTS(-1), .keepdim = true});
-  return tg_div(e, tg_where(tg_eq(total, 0), 1, total));
+  const int64_t args[] = {INT64_C(1) << (tg_rank(x) - 1), 1};
+  return tg_call1_with(&tg_fn_softmax, x, 2, args);
 }
 
 /* bool [L, S], true up to the diagonal. */
@@ -101,11 +89,12 @@ static tg_tensor *causal_mask(const tg_tensor *scores) {
 
 static tg_tensor *attention(tg_tensor *q, tg_tensor *k, tg_tensor *v,
                             const tg_attention_opts *o) {
-  int64_t width = tg_dims(q)[tg_rank(q) - 1];
-  tg_tensor *scaled = tg_mul(q, 1 / sqrt((double)width));
-  tg_tensor *scores = tg_dot(scaled, tg_transpose(k, -1, -2));
+  double scale = 1 / sqrt((double)tg_dims(q)[tg_rank(q) - 1]);
+  bool narrow = tg_dtype_of(q) == TG_FLOAT16; /* what it holds must not overflow */
+  tg_tensor *scores = tg_dot(narrow ? tg_mul(q, scale) : q, tg_transpose(k, -1, -2));
   tg_dtype dtype = tg_dtype_of(scores);
   scores = tg_widened(scores);
+  if (!narrow) scores = tg_mul(scores, scale);
   bool choice = o->mask && o->mask->node->dtype == TG_BOOL;
   if (choice) scores = tg_where(o->mask, scores, (double)-INFINITY);
   else if (o->mask) scores = tg_add(scores, o->mask);
@@ -185,47 +174,10 @@ tg_tensor *tg_binary_crossentropy_logits(tg_tensor *logits, tg_tensor *y) {
 
 /* ---- cross entropy with class numbers */
 
-/* Where label [N] lies in the flat table [N * C]. A label that is no class must
- * not become one of the next row: it is checked first. */
-static tg_node *flat_labels(tg_node *label, int64_t classes) {
-  label = tg_n_checked(label, classes);
-  if (!label) return NULL;
-  tg_node *row = tg_node_iota(label->device, 1, tg_node_shape(label), 0);
-  return tg_n_add(tg_n_mul(row, tg_n_num(label, (double)classes)), label);
-}
-
-/* Pick: x [N, C], label int64 [N] -> [N]: r[i] = x[i, label[i]]. */
-static tg_node *pick_forward(tg_context *c, tg_node *const *x) {
-  c->saved[0] = x[1];
-  c->saved[1] = flat_labels(x[1], c->in.dim[1]);
-  return tg_node_gather(tg_node_reshape(x[0], 1, &x[0]->numel), c->saved[1]);
-}
-
-/* dx[i, j] = j == label[i] ? g[i] : 0 */
-static void pick_backward(tg_context *c, tg_node *grad, tg_node **grads) {
-  const int64_t *shape = c->in.dim, column[] = {shape[0], 1}, numel = shape[0] * shape[1];
-  if (shape[1] > PICK_ROW) {
-    tg_node *base = tg_node_const(c->in_dtype, c->in_device, 1, &numel, (tg_value){0});
-    tg_node *table = tg_node_scatter(base, c->saved[1], grad, true);
-    grads[0] = tg_node_reshape(table, 2, shape);
-    return;
-  }
-  tg_node *label = tg_node_expand(tg_node_reshape(c->saved[0], 2, column), shape);
-  tg_node *hit = tg_n_eq(tg_node_iota(c->in_device, 2, shape, 1), label);
-  tg_node *wide = tg_node_expand(tg_node_reshape(grad, 2, column), shape);
-  grads[0] = wide ? tg_node_where(hit, wide, tg_n_num(wide, 0)) : NULL;
-}
-
-static const tg_function_row pick_row = {"Pick", pick_forward, pick_backward};
-
-/* Per row ln(sum(e^(x - max))) - (x[label] - max): both terms are small where
- * the logits are large. */
+/* Per row ln(sum(e^(x - max))) - (x[label] - max). */
 static tg_tensor *row_losses(tg_tensor *x, tg_tensor *label) {
-  tg_axis_opts last = {.axis = TG_INTS(-1), .keepdim = true};
-  tg_tensor *most = tg_detach((tg_max)(x, &last));
-  tg_tensor *total = (tg_sum)(tg_exp(tg_sub(x, most)), &last);
-  tg_tensor *picked = tg_sub(tg_call2(&pick_row, x, label), tg_reshape(most, -1));
-  return tg_sub(tg_reshape(tg_log(total), -1), picked);
+  tg_tensor *const inputs[] = {x, label};
+  return tg_call(&tg_fn_row_loss, 2, inputs, 1, &(int64_t){2});
 }
 
 static tg_tensor *cross_entropy(tg_tensor *logits, tg_tensor *labels, int64_t ignored) {

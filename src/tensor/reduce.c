@@ -146,25 +146,13 @@ tg_tensor *(tg_min)(tg_tensor *x, const tg_axis_opts *o) {
 
 /* ---- softmax */
 
-/* x - max(x): no exponential overflows. The largest counts as a constant: the
- * result does not depend on it. */
-static tg_tensor *lowered(tg_tensor *x, uint32_t mask) {
-  return tg_sub(x, tg_detach(reduced(&tg_fn_max, x, mask)));
-}
-
 static tg_tensor *softmax_of(tg_tensor *x, uint32_t mask) {
-  tg_dtype dtype = tg_float_dtype(x);
-  tg_tensor *e = tg_exp(lowered(tg_widened(x), mask));
-  tg_tensor *total = e ? reduced(&tg_fn_sum, e, mask) : NULL;
-  return tg_cast(tg_div(e, total), dtype);
+  const int64_t args[] = {mask, 0};
+  return tg_cast(tg_call1_with(&tg_fn_softmax, tg_widened(x), 2, args), tg_float_dtype(x));
 }
 
 static tg_tensor *log_softmax_of(tg_tensor *x, uint32_t mask) {
-  tg_dtype dtype = tg_float_dtype(x);
-  tg_tensor *low = lowered(tg_widened(x), mask);
-  tg_tensor *e = tg_exp(low);
-  tg_tensor *total = e ? reduced(&tg_fn_sum, e, mask) : NULL;
-  return tg_cast(tg_sub(low, tg_log(total)), dtype);
+  return tg_cast(reduced(&tg_fn_log_softmax, tg_widened(x), mask), tg_float_dtype(x));
 }
 
 static tg_tensor *along(const char *call, tg_tensor *x, const tg_axis_opts *o,

@@ -5,7 +5,14 @@
  * around the tile. Without a REDUCE each tile computes its stores. With one,
  * each tile adds to an accumulator of as many lanes; when the FOLD loops are
  * done the lanes of the tile that stand for one result are folded, and a second
- * plan, the epilogue, goes on with one lane per result.
+ * plan goes on with one lane per result, or row.
+ *
+ * A REDUCE that needs another one, as the sum of exp(x - max x) does, is a stage of
+ * its own, and so are stores that have more elements than there are rows. The LOOP
+ * ranges that number the rows are common to all stages, those among them that are
+ * lanes too; each stage chooses its other lanes for itself. What is known once per
+ * row is computed once per row, between the stages, and given to the lanes of those
+ * that follow.
  *
  * Few results of long folds are split: a fixed number of pieces, which follows
  * from the shapes alone, each with its own accumulator, combined in order. So
@@ -14,27 +21,13 @@
  * SERIAL ranges run in order, around LOOP lanes or, where those are few, as the
  * outer part of the lanes: stores that can meet go lane by lane.
  */
-#include "backend/builtin/builtin.h"
+#include "backend/builtin/block.h"
 
-#define BLOCK_REDUCES 8
 #ifdef TG_HOSTILE
 enum { BLOCK_PIECES = 4, BLOCK_PIECE_LEAST = 2 };
 #else
 enum { BLOCK_PIECES = 16, BLOCK_PIECE_LEAST = 16 };
 #endif
-
-struct bi_block {
-  const bi_code *code;
-  bi_plan body, epilogue;
-  bi_nest outer, inner; /* tiles of results; FOLD or SERIAL loops of each */
-  uint64_t inner_moves;
-  int nreduce;
-  int32_t reduce[BLOCK_REDUCES];
-  int64_t folded;       /* lanes per result within a tile */
-  int64_t pieces, per_piece;
-  size_t body_bytes, epilogue_bytes, acc_bytes;
-  double nanoseconds;   /* a guess, per outer iteration */
-};
 
 /* ---- which ranges are lanes */
 
@@ -45,9 +38,9 @@ static double block_positions(const bi_code *code, uint64_t ranges) {
   return n;
 }
 
-/* The row of the access that matters most: the first store, or for a REDUCE
- * the load of the most positions. -1: none is affine. */
-static int32_t block_main_row(const bi_code *code, bool reduces) {
+/* The row of the access that matters most to a stage over `own` ranges: the first
+ * store, or for a REDUCE the load of the most positions. -1: none is affine. */
+static int32_t block_main_row(const bi_code *code, bool reduces, uint64_t own) {
   int32_t best = -1;
   double most = 0;
   for (int32_t i = 0; i < code->count; i++) {
@@ -55,7 +48,7 @@ static int32_t block_main_row(const bi_code *code, bool reduces) {
     bool store = bi_is_store(in->op);
     if (!store && in->op != TG_OP_LOAD) continue;
     int32_t row = code->row_of[in->src[0]];
-    if (row < 0) continue;
+    if (row < 0 || (own && !(code->moving[row] & own))) continue;
     double n = block_positions(code, code->moving[row]);
     if (store) n = reduces ? 0.5 : n * 4;
     if (n > most) most = n, best = row;
@@ -84,11 +77,13 @@ static int block_list(uint64_t ranges, int *list) {
   return count;
 }
 
-/* All ranges, outermost first. SERIAL ones stay in order, outside the others. */
-static int block_order(const bi_code *code, bool reduces, int *order) {
-  int serials = block_list(code->serials, order);
-  int count = serials + block_list(code->loops | code->folds, order + serials);
-  int32_t row = block_main_row(code, reduces);
+/* The ranges, outermost first. SERIAL ones stay in order, outside the others. */
+static int block_order(const bi_code *code, bool reduces, uint64_t ranges, uint64_t own,
+                       int *order) {
+  int serials = block_list(code->serials & ranges, order);
+  int count = serials + block_list(ranges & ~code->serials, order + serials);
+  int32_t row = block_main_row(code, reduces, own);
+  if (row < 0) row = block_main_row(code, reduces, 0);
   if (row >= 0) block_sort(order + serials, count - serials, bi_row(code, row));
   return count;
 }
@@ -149,21 +144,122 @@ static int block_near(const bi_code *code, const bi_space *space, const int *ord
   return -1;
 }
 
-/* The loops around the tile, outermost first; that over tiles comes last, but
- * for a near one. */
-static void block_nests(bi_block *block, const int *order, int left, int near) {
-  const bi_code *code = block->code;
-  const bi_space *space = &block->body.space;
-  block->outer.total = block->inner.total = 1;
-  for (int i = 0; i <= left + 1; i++) {
-    int r = i < left ? order[i] : i > left ? near : space->count ? space->range[0] : -1;
-    if (r < 0 || (i < left && r == near)) continue;
-    int64_t step = i == left ? space->chunk : 1;
-    bi_nest *nest = code->range[r].kind == TG_LOOP ? &block->outer : &block->inner;
-    tg_bi_nest_add(nest, r, code->range[r].size, step);
+static bool block_among(const bi_space *space, int range) {
+  for (int s = 0; s < space->count; s++)
+    if (space->range[s] == range) return true;
+  return false;
+}
+
+/* The lanes of a stage whose rows are the lanes `rows`: those, and of its own ranges
+ * the innermost ones, whole, until the tile is full. If all rows fit, an outermost
+ * range may be taken in part. */
+static void block_fit(const bi_code *code, const bi_space *rows, uint64_t own, const int *order,
+                      int count, bi_space *space) {
+  bool partial = rows->count && rows->chunk < rows->size[0], taken[TG_MAX_RANGES] = {false};
+  int64_t lanes = rows->lanes, chunk = 0;
+  int left = rows->count, first = -1;
+  for (int i = count - 1; i >= 0 && !chunk && !(partial && !left); i--) {
+    int64_t size = code->range[order[i]].size, limit = BI_TILE / lanes;
+    left -= block_among(rows, order[i]);
+    if (!(own >> order[i] & 1)) continue;
+    if (size > limit && (limit < 2 || left)) break;
+    taken[i] = true;
+    if (size > limit) chunk = block_chunk(size, limit);
+    else lanes *= size;
   }
-  for (int k = 0; k < block->inner.count; k++)
-    block->inner_moves |= UINT64_C(1) << block->inner.range[k];
+  memset(space, 0, sizeof *space);
+  for (int i = 0, r = 0; i < count; i++) {
+    bool row = block_among(rows, order[i]);
+    if (!row && !taken[i]) continue;
+    int range = row ? rows->range[r++] : order[i];
+    if (first < 0) first = row;
+    space->range[space->count] = range;
+    space->size[space->count++] = code->range[range].size;
+  }
+  space->inner = 1;
+  for (int i = 1; i < space->count; i++) space->inner *= space->size[i];
+  space->chunk = !space->count ? 1 : chunk ? chunk : first ? rows->chunk : space->size[0];
+  space->lanes = space->chunk * space->inner;
+}
+
+/* The loops around the tile, outermost first; that over tiles comes last, but
+ * for a near one. Those over rows are the kernel's, if `rows` says so. */
+static void block_nests(bi_block *block, block_stage *stage, const int *order, int count,
+                        int near, bool rows) {
+  const bi_code *code = block->code;
+  const bi_space *space = &stage->body.space;
+  stage->inner.total = 1;
+  for (int i = 0; i <= count + 1; i++) {
+    int r = i < count ? order[i] : i > count ? near : space->count ? space->range[0] : -1;
+    if (r < 0 || (i < count && (r == near || block_among(space, r)))) continue;
+    int64_t step = i == count ? space->chunk : 1;
+    bool outer = block->across >> r & 1;
+    if (outer && rows) tg_bi_nest_add(&block->outer, r, code->range[r].size, step);
+    if (!outer) tg_bi_nest_add(&stage->inner, r, code->range[r].size, step);
+  }
+  for (int k = 0; k < stage->inner.count; k++)
+    stage->inner_moves |= UINT64_C(1) << stage->inner.range[k];
+}
+
+/* ---- stages */
+
+/* The ranges that number the rows: all LOOPs, unless REDUCEs depend on fewer. */
+static bool block_across(bi_block *block) {
+  const bi_code *code = block->code;
+  uint64_t ranges = 0;
+  bool first = true, same = true;
+  for (int32_t i = 0; i < code->count; i++) {
+    const tg_ins *in = &code->ins[i];
+    if (in->op != TG_OP_REDUCE) continue;
+    if (code->serials || (in->ranges & code->folds)) return false;
+    same = same && (first || in->ranges == ranges);
+    ranges |= in->ranges;
+    first = false;
+  }
+  block->across = first ? code->loops : ranges;
+  return same || (ranges == code->loops && block->nstages == 1);
+}
+
+/* The stage of REDUCE i, which needs those before `least`; -1: there are too many. */
+static int block_stage_for(bi_block *block, int32_t i, int least) {
+  const bi_code *code = block->code;
+  int s = least;
+  while (s < block->nstages && block->stage[s].nreduce < BLOCK_REDUCES &&
+         code->ins[block->stage[s].reduce[0]].folded != code->ins[i].folded)
+    s++;
+  if (s >= BLOCK_STAGES - 1 || (s < block->nstages && block->stage[s].nreduce == BLOCK_REDUCES))
+    return -1;
+  if (s == block->nstages) block->nstages++;
+  block->stage[s].reduce[block->stage[s].nreduce++] = i;
+  return s;
+}
+
+/* Sorts the REDUCEs into stages, and finds out when each instruction is known. */
+static bool block_stages(bi_block *block) {
+  const bi_code *code = block->code;
+  uint64_t folded = 0;
+  for (int32_t i = 0; i < code->count; i++) {
+    const tg_ins *in = &code->ins[i];
+    int32_t known = -1;
+    for (int k = 0; k < 3; k++)
+      if (in->src[k] >= 0 && block->step_of[in->src[k]] > known) known = block->step_of[in->src[k]];
+    if (in->op == TG_OP_REDUCE && (known = block_stage_for(block, i, known + 1)) < 0) return false;
+    block->step_of[i] = known;
+    folded |= in->folded;
+  }
+  return (folded & code->folds) == code->folds && block_across(block);
+}
+
+/* Marks what bodies are given: of what is known once per row, after a stage, that
+ * which something per element is computed from. */
+static void block_find_given(bi_block *block) {
+  const bi_code *code = block->code;
+  for (int32_t i = 0; i < code->count; i++)
+    for (int k = 0; k < 3 && (code->ins[i].ranges & ~block->across); k++) {
+      int32_t from = code->ins[i].src[k];
+      bool once = from >= 0 && !(code->ins[from].ranges & ~block->across);
+      if (once && block->step_of[from] >= 0) block->given[from] = true;
+    }
 }
 
 /* ---- preparing */
@@ -172,20 +268,12 @@ static uint64_t block_innermost(const bi_nest *nest) {
   return nest->count ? UINT64_C(1) << nest->range[nest->count - 1] : 0;
 }
 
-static int32_t block_roots(const bi_code *code, bool reduces, int32_t *roots) {
-  int32_t count = 0;
-  for (int32_t i = 0; i < code->count; i++)
-    if (reduces ? code->ins[i].op == TG_OP_REDUCE : bi_is_store(code->ins[i].op))
-      roots[count++] = reduces ? code->ins[i].src[0] : i;
-  return count;
-}
-
-/* The LOOP part of the body's space. */
-static void block_results(const bi_code *code, const bi_space *body, bi_space *out) {
+/* The rows among the lanes of a body. */
+static void block_rows(const bi_block *block, const bi_space *body, bi_space *out) {
   memset(out, 0, sizeof *out);
   out->inner = out->chunk = 1;
   for (int s = 0; s < body->count; s++) {
-    if (code->range[body->range[s]].kind != TG_LOOP) continue;
+    if (!(block->across >> body->range[s] & 1)) continue;
     if (out->count == 0) out->chunk = s == 0 ? body->chunk : body->size[s];
     else out->inner *= body->size[s];
     out->range[out->count] = body->range[s];
@@ -194,9 +282,29 @@ static void block_results(const bi_code *code, const bi_space *body, bi_space *o
   out->lanes = out->chunk * out->inner;
 }
 
+/* What the body of stage s computes, or the plan that follows it. */
+static int32_t block_roots(const bi_block *block, int s, bool row, int32_t *roots) {
+  const bi_code *code = block->code;
+  const block_stage *stage = &block->stage[s];
+  bool last = s + 1 == block->nstages || !block->stage[s + 1].nreduce;
+  int32_t count = 0;
+  for (int k = 0; !row && k < stage->nreduce; k++)
+    roots[count++] = code->ins[stage->reduce[k]].src[0];
+  for (int32_t i = 0; i < code->count && (row || !stage->nreduce); i++) {
+    const tg_ins *in = &code->ins[i];
+    bool once = block->stage[0].nreduce && !(in->ranges & ~block->across);
+    if (bi_is_store(in->op) ? row == once && (!row || last)
+                            : row && block->given[i] && in->op != TG_OP_REDUCE &&
+                                  block->step_of[i] == s)
+      roots[count++] = i;
+  }
+  return count;
+}
+
 static void block_split(bi_block *block) {
-  int64_t tiles = block->outer.total, steps = block->inner.total;
-  block->pieces = 1;
+  int64_t tiles = block->outer.total, steps = block->stage[0].inner.total;
+  block->pieces = block->per_piece = 1;
+  if (block->nstages > 1 || !block->stage[0].nreduce) return;
   if (tiles < BLOCK_PIECES && steps >= 2 * BLOCK_PIECE_LEAST) {
     block->pieces = BLOCK_PIECES / tiles;
     if (block->pieces > steps / BLOCK_PIECE_LEAST) block->pieces = steps / BLOCK_PIECE_LEAST;
@@ -205,88 +313,80 @@ static void block_split(bi_block *block) {
   block->pieces = (steps + block->per_piece - 1) / block->per_piece;
 }
 
-static bool block_epilogue(bi_block *block, int32_t *roots) {
+/* The lanes of stage s and the loops around them. */
+static void block_shape(bi_block *block, int s) {
   const bi_code *code = block->code;
-  bi_space results;
-  for (int32_t i = 0; i < code->count; i++)
-    if (code->ins[i].op == TG_OP_REDUCE) block->reduce[block->nreduce++] = i;
-  block_results(code, &block->body.space, &results);
-  int32_t count = block_roots(code, false, roots);
-  uint64_t hot = block->outer.count ? block_innermost(&block->outer) : BI_ALL;
-  if (!tg_bi_plan_make(&block->epilogue, code, &results, roots, count, hot)) return false;
-  block->folded = block->body.space.lanes / results.lanes;
-  block_split(block);
-  block->epilogue_bytes = tg_bi_state_bytes(&block->epilogue);
-  block->acc_bytes = (size_t)block->nreduce * (size_t)block->body.space.lanes * 8;
-  return true;
-}
-
-static bool block_prepare(bi_block *block, bool reduces, int32_t *roots) {
-  const bi_code *code = block->code;
-  int order[TG_MAX_RANGES];
+  block_stage *stage = &block->stage[s];
+  bool alone = s == 0, folds = stage->nreduce > 0;
+  uint64_t own = folds ? code->ins[stage->reduce[0]].folded & code->folds
+                       : (code->loops & ~block->across) | code->serials;
+  int order[TG_MAX_RANGES], near = -1;
+  int count = block_order(code, folds, block->across | own, alone && !folds ? 0 : own, order);
   bi_space space = {.count = 0};
-  int count = block_order(code, reduces, order);
-  int fixed = code->serials && !block_serial_lanes(code) ? __builtin_popcountll(code->serials) : 0;
-  int left = fixed + block_space(code, order + fixed, count - fixed, &space);
-  int near = block_near(code, &space, order, left);
-  block->body.space = space;
-  block_nests(block, order, left, near);
-  uint64_t hot = block_innermost(block->inner.count ? &block->inner : &block->outer);
-  int32_t nroots = block_roots(code, reduces, roots);
-  if (!tg_bi_plan_make(&block->body, code, &space, roots, nroots, hot ? hot : BI_ALL)) return false;
-  block->body_bytes = tg_bi_state_bytes(&block->body);
-  block->nanoseconds = (double)(block->inner.total * (block->body.nsteps + 1)) *
-                       (12.0 + 0.12 * (double)space.lanes);
-  return !reduces || block_epilogue(block, roots);
+  if (alone) {
+    bool loops = code->serials && !block_serial_lanes(code);
+    int fixed = loops ? __builtin_popcountll(code->serials) : 0;
+    int left = fixed + block_space(code, order + fixed, count - fixed, &space);
+    if (block->nstages == 1) near = block_near(code, &space, order, left);
+    block_rows(block, &space, &block->rows);
+  } else {
+    block_fit(code, &block->rows, own, order, count, &space);
+  }
+  stage->body.space = space;
+  block_nests(block, stage, order, count, near, alone);
+  stage->folded = space.lanes / block->rows.lanes;
+  stage->run = 1;
+  for (int k = space.count - 1; k >= 0 && !(block->across >> space.range[k] & 1); k--)
+    stage->run *= k ? space.size[k] : space.chunk;
 }
 
-/* All REDUCEs fold the same ranges, and none stands inside another. */
-static bool block_suits(const bi_code *code, int *reduces) {
-  uint64_t folded = 0;
-  *reduces = 0;
-  for (int32_t i = 0; i < code->count; i++) {
-    const tg_ins *in = &code->ins[i];
-    if (in->op != TG_OP_REDUCE) continue;
-    if (code->serials || (in->ranges & code->folds)) return false;
-    if (++*reduces > BLOCK_REDUCES || (folded && in->folded != folded)) return false;
-    folded = in->folded;
-  }
-  if ((folded & code->folds) != code->folds) return false;
-  /* the operand of one must not be computed from another */
+static bool block_plans(bi_block *block, int s, int32_t *roots) {
+  block_stage *stage = &block->stage[s];
+  bi_space space = stage->body.space;
+  uint64_t outer = block->outer.count ? block_innermost(&block->outer) : BI_ALL;
+  uint64_t hot = stage->inner.count ? block_innermost(&stage->inner) : outer;
+  int32_t count = block_roots(block, s, false, roots);
+  if (!tg_bi_plan_given(&stage->body, block->code, &space, roots, count, hot, block->given))
+    return false;
+  block->nanoseconds += (double)(stage->inner.total * (stage->body.nsteps + 1)) *
+                        (12.0 + 0.12 * (double)space.lanes);
+  stage->body_bytes = tg_bi_state_bytes(&stage->body);
+  if (!stage->nreduce) return true;
+  count = block_roots(block, s, true, roots);
+  if (!tg_bi_plan_make(&stage->row, block->code, &block->rows, roots, count, outer)) return false;
+  stage->row_bytes = tg_bi_state_bytes(&stage->row);
+  stage->acc_bytes = (size_t)stage->nreduce * (size_t)space.lanes * 8;
+  return true;
+}
+
+static bool block_prepare(bi_block *block, int32_t *roots) {
+  const bi_code *code = block->code;
+  block_find_given(block);
+  bool elements = block->nstages == 0;
   for (int32_t i = 0; i < code->count; i++)
-    for (int k = 0; k < 3 && (code->ins[i].ranges & code->folds); k++) {
-      int32_t from = code->ins[i].src[k];
-      if (from >= 0 && code->ins[from].op == TG_OP_REDUCE) return false;
-    }
-  return true;
-}
-
-/* Are a REDUCE's operands free of other REDUCEs, also by way of what does not
- * move with the folded ranges? */
-static bool block_layered(const bi_code *code, bool *tainted) {
-  for (int32_t i = 0; i < code->count; i++) {
-    const tg_ins *in = &code->ins[i];
-    tainted[i] = false;
-    for (int k = 0; k < 3; k++)
-      if (in->src[k] >= 0 && tainted[in->src[k]]) tainted[i] = true;
-    if (in->op == TG_OP_REDUCE && tainted[i]) return false;
-    if (in->op == TG_OP_REDUCE) tainted[i] = true;
-  }
-  return true;
+    if (bi_is_store(code->ins[i].op) && (code->ins[i].ranges & ~block->across)) elements = true;
+  if (elements) block->nstages++;
+  block->outer.total = 1;
+  bool good = true;
+  for (int s = 0; s < block->nstages; s++) block_shape(block, s);
+  for (int s = 0; good && s < block->nstages; s++) good = block_plans(block, s, roots);
+  if (good) block_split(block);
+  return good;
 }
 
 bi_block *tg_bi_block_new(const bi_code *code, bool *suits) {
-  int reduces;
-  *suits = block_suits(code, &reduces);
-  if (!*suits) return NULL;
-  int32_t *roots = tg_alloc((size_t)code->count * (sizeof *roots + 1) + 1);
+  size_t count = (size_t)code->count;
+  int32_t *roots = tg_alloc(count * sizeof *roots + 1);
   bi_block *block = tg_alloc_zero(sizeof *block);
-  bool *tainted = roots ? (bool *)(roots + code->count) : NULL;
+  *suits = true;
   if (block && roots) {
     block->code = code;
-    *suits = block_layered(code, tainted);
+    block->step_of = tg_alloc(count * sizeof *block->step_of + 1);
+    block->given = tg_alloc_zero(count + 1);
   }
-  bool good = block && roots && *suits && block_prepare(block, reduces > 0, roots);
+  bool good = block && roots && block->step_of && block->given;
+  if (good) *suits = block_stages(block);
+  good = good && *suits && block_prepare(block, roots);
   tg_free(roots);
   if (good) return block;
   tg_bi_block_free(block);
@@ -295,239 +395,11 @@ bi_block *tg_bi_block_new(const bi_code *code, bool *suits) {
 
 void tg_bi_block_free(bi_block *block) {
   if (!block) return;
-  tg_bi_plan_free(&block->body);
-  tg_bi_plan_free(&block->epilogue);
+  for (int s = 0; s < block->nstages; s++) {
+    tg_bi_plan_free(&block->stage[s].body);
+    tg_bi_plan_free(&block->stage[s].row);
+  }
+  tg_free(block->step_of);
+  tg_free(block->given);
   tg_free(block);
-}
-
-/* ---- running */
-
-typedef struct block_work {
-  bi_state body, epilogue;
-  void *acc[BLOCK_REDUCES];
-} block_work;
-
-static size_t block_work_bytes(const bi_block *block) {
-  size_t head = (sizeof(block_work) + 63) & ~(size_t)63;
-  return head + block->body_bytes + block->epilogue_bytes + block->acc_bytes + 64;
-}
-
-static void block_work_init(const void *program, char *memory, const char *scratch) {
-  (void)scratch;
-  const bi_block *block = program;
-  block_work *work = (block_work *)(void *)memory;
-  memory += (sizeof(block_work) + 63) & ~(size_t)63;
-  tg_bi_state_init(&work->body, &block->body, memory);
-  tg_bi_set_lanes(&work->body, block->code, 0, block->body.space.lanes);
-  memory += block->body_bytes;
-  if (!block->nreduce) return;
-  tg_bi_state_init(&work->epilogue, &block->epilogue, memory);
-  tg_bi_set_lanes(&work->epilogue, block->code, 0, block->epilogue.space.lanes);
-  memory += block->epilogue_bytes;
-  for (int k = 0; k < block->nreduce; k++) work->acc[k] = memory + k * block->body.space.lanes * 8;
-}
-
-/* The lanes of the tile at the worker's position. */
-static int64_t block_lanes(const bi_space *space, const int64_t *pos) {
-  if (!space->count) return 1;
-  int64_t left = space->size[0] - pos[space->range[0]];
-  return (left < space->chunk ? left : space->chunk) * space->inner;
-}
-
-/* Stores only: every tile of the items, SERIAL loops inside. */
-static void block_store_job(bi_call *call, bi_worker *worker, char *memory, int64_t job) {
-  const bi_block *block = call->program;
-  block_work *work = (block_work *)(void *)memory;
-  int64_t i = job * call->per_job, end = i + call->per_job;
-  uint64_t moved = BI_ALL;
-  if (end > call->items) end = call->items;
-  tg_bi_nest_start(&block->outer, i, worker->pos);
-  for (; i < end; i++) {
-    for (int64_t k = 0; k < block->inner.total; k++) {
-      tg_bi_eval(&work->body, worker, block_lanes(&block->body.space, worker->pos), moved);
-      moved = tg_bi_nest_next(&block->inner, worker->pos);
-    }
-    moved |= tg_bi_nest_next(&block->outer, worker->pos);
-  }
-}
-
-static bi_lane block_lane(const bi_block *block, int k) {
-  return bi_lane_of(block->code->ins[block->reduce[k]].dtype);
-}
-
-static bi_loop block_op(const bi_block *block, int k) {
-  const tg_ins *in = &block->code->ins[block->reduce[k]];
-  return block->code->vector->alu[in->fold][block_lane(block, k)];
-}
-
-/* The value that folding starts from. */
-static void block_identity(const bi_block *block, int k, int64_t n, void *acc) {
-  static const uint8_t low_i8 = 0x80;
-  static const uint16_t low_i16 = 0x8000;
-  static const uint32_t low_i32 = 0x80000000u;
-  static const uint64_t low_i64 = UINT64_C(1) << 63, zero = 0;
-  static const float low_f32 = -__builtin_inff();
-  static const double low_f64 = -__builtin_inf();
-  bi_lane lane = block_lane(block, k);
-  const void *low[BI_LANES] = {
-      [BI_BOOL] = &zero,   [BI_I8] = &low_i8,   [BI_U8] = &zero,    [BI_I16] = &low_i16,
-      [BI_U16] = &zero,    [BI_I32] = &low_i32, [BI_U32] = &zero,   [BI_I64] = &low_i64,
-      [BI_U64] = &zero,    [BI_F32] = &low_f32, [BI_F64] = &low_f64};
-  bool max = block->code->ins[block->reduce[k]].fold == TG_OP_MAX;
-  block->code->vector->fill[bi_lane_log2(lane)](n, acc, max ? low[lane] : &zero, NULL, NULL);
-}
-
-/* Adds the tile's values to the accumulators. A first tile that fills all lanes
- * that will ever count is the accumulator's start. */
-static void block_accumulate(const bi_block *block, block_work *work, int64_t n, int64_t full,
-                             bool first) {
-  for (int k = 0; k < block->nreduce; k++) {
-    int32_t value = block->code->ins[block->reduce[k]].src[0];
-    const void *from = work->body.reg[block->body.reg_of[value]];
-    if (first && n == full) {
-      memcpy(work->acc[k], from, (size_t)n << bi_lane_log2(block_lane(block, k)));
-      continue;
-    }
-    if (first) block_identity(block, k, full, work->acc[k]);
-    block_op(block, k)(n, work->acc[k], work->acc[k], from, NULL);
-  }
-}
-
-/* The FOLD steps `begin` to `end` of one tile of results. */
-static void block_fold_steps(const bi_block *block, bi_worker *worker, block_work *work,
-                             int64_t begin, int64_t end, uint64_t moved) {
-  const bi_space *space = &block->body.space;
-  tg_bi_nest_start(&block->inner, begin, worker->pos);
-  bool by_results = space->count && block->code->range[space->range[0]].kind == TG_LOOP;
-  for (int64_t i = begin; i < end; i++) {
-    int64_t n = block_lanes(space, worker->pos);
-    tg_bi_eval(&work->body, worker, n, moved);
-    block_accumulate(block, work, n, by_results ? n : space->lanes, i == begin);
-    moved = tg_bi_nest_next(&block->inner, worker->pos);
-  }
-}
-
-/* n lanes as [n / (folded * inner)][folded][inner]: folds the middle, in place. */
-static void block_fold_axis(const bi_block *block, int k, char *acc, int64_t n, int64_t folded,
-                            int64_t inner) {
-  const bi_loops *v = block->code->vector;
-  const tg_ins *in = &block->code->ins[block->reduce[k]];
-  bi_lane lane = block_lane(block, k);
-  bool max = in->fold == TG_OP_MAX;
-  bi_loop fold = max ? v->fold_max[lane] : v->fold_add[lane], op = block_op(block, k);
-  int log2 = bi_lane_log2(lane);
-  int64_t outer = n / (folded * inner);
-  if (folded == 1) return;
-  if (inner == 1 && folded == 2 && lane == BI_F32) {
-    v->pairs[max](outer, acc, acc, NULL, NULL);
-    return;
-  }
-  for (int64_t i = 0; i < outer; i++) {
-    char *to = acc + ((i * inner) << log2), *from = acc + ((i * folded * inner) << log2);
-    if (inner == 1) {
-      fold(folded, to, from, NULL, NULL);
-      continue;
-    }
-    op(inner, to, from, from + (inner << log2), NULL);
-    for (int64_t f = 2; f < folded; f++) op(inner, to, to, from + ((f * inner) << log2), NULL);
-  }
-}
-
-/* Folds the n lanes of the tile to one per result, innermost range first. */
-static void *block_fold_tile(const bi_block *block, block_work *work, int k, int64_t n) {
-  const bi_space *space = &block->body.space;
-  int64_t inner = 1;
-  for (int s = space->count - 1; s >= 0; s--) {
-    int64_t size = s == 0 ? space->chunk : space->size[s];
-    if (block->code->range[space->range[s]].kind == TG_LOOP) {
-      inner *= size;
-      continue;
-    }
-    block_fold_axis(block, k, work->acc[k], n, size, inner);
-    n /= size;
-  }
-  return work->acc[k];
-}
-
-static void block_finish(const bi_block *block, bi_worker *worker, block_work *work,
-                         uint64_t moved) {
-  int64_t results = block_lanes(&block->epilogue.space, worker->pos);
-  for (int k = 0; k < block->nreduce; k++) {
-    int32_t reg = block->epilogue.reg_of[block->reduce[k]];
-    if (reg >= 0)
-      work->epilogue.reg[reg] = block_fold_tile(block, work, k, results * block->folded);
-  }
-  tg_bi_eval(&work->epilogue, worker, results, moved);
-}
-
-static void block_reduce_job(bi_call *call, bi_worker *worker, char *memory, int64_t job) {
-  const bi_block *block = call->program;
-  block_work *work = (block_work *)(void *)memory;
-  int64_t i = job * call->per_job, end = i + call->per_job;
-  uint64_t moved = BI_ALL;
-  if (end > call->items) end = call->items;
-  tg_bi_nest_start(&block->outer, i, worker->pos);
-  for (; i < end; i++) {
-    uint64_t again = moved == BI_ALL ? moved : moved | block->inner_moves;
-    block_fold_steps(block, worker, work, 0, block->inner.total, again);
-    block_finish(block, worker, work, moved);
-    moved = tg_bi_nest_next(&block->outer, worker->pos);
-  }
-}
-
-/* ---- folds in pieces: job = tile * pieces + piece */
-
-static char *block_piece(const bi_call *call, const bi_block *block, int64_t job) {
-  return call->scratch + (size_t)job * block->acc_bytes;
-}
-
-static void block_piece_job(bi_call *call, bi_worker *worker, char *memory, int64_t job) {
-  const bi_block *block = call->program;
-  block_work *work = (block_work *)(void *)memory;
-  int64_t begin = job % block->pieces * block->per_piece, end = begin + block->per_piece;
-  if (end > block->inner.total) end = block->inner.total;
-  tg_bi_nest_start(&block->outer, job / block->pieces, worker->pos);
-  for (int k = 0; k < block->nreduce; k++)
-    work->acc[k] = block_piece(call, block, job) + k * block->body.space.lanes * 8;
-  block_fold_steps(block, worker, work, begin, end, BI_ALL);
-}
-
-static void block_combine_job(bi_call *call, bi_worker *worker, char *memory, int64_t tile) {
-  const bi_block *block = call->program;
-  block_work *work = (block_work *)(void *)memory;
-  tg_bi_nest_start(&block->outer, tile, worker->pos);
-  int64_t n = block_lanes(&block->epilogue.space, worker->pos) * block->folded;
-  for (int k = 0; k < block->nreduce; k++) {
-    int64_t at = k * block->body.space.lanes * 8;
-    work->acc[k] = block_piece(call, block, tile * block->pieces) + at;
-    for (int64_t p = 1; p < block->pieces; p++)
-      block_op(block, k)(n, work->acc[k], work->acc[k],
-                         block_piece(call, block, tile * block->pieces + p) + at, NULL);
-  }
-  block_finish(block, worker, work, BI_ALL);
-}
-
-static int block_run_pieces(const bi_block *block, bi_call *call) {
-  int64_t jobs = block->outer.total * block->pieces;
-  call->shared = (size_t)jobs * block->acc_bytes;
-  if (!tg_bi_call_begin(call, jobs)) return -1;
-  call->job = block_piece_job;
-  tg_bi_call_jobs(call, jobs);
-  call->job = block_combine_job;
-  tg_bi_call_jobs(call, block->outer.total);
-  return tg_bi_call_end(call);
-}
-
-int tg_bi_block_run(const bi_block *block, void *const *data) {
-  bi_call call = {.program = block, .code = block->code, .data = data};
-  call.own = block_work_bytes(block);
-  call.prepare = block_work_init;
-  call.items = block->outer.total;
-  if (block->nreduce && block->pieces > 1) return block_run_pieces(block, &call);
-  call.job = block->nreduce ? block_reduce_job : block_store_job;
-  call.per_job = tg_bi_items_per_job(call.items, block->nanoseconds);
-  int64_t jobs = (call.items + call.per_job - 1) / call.per_job;
-  if (!tg_bi_call_begin(&call, jobs)) return -1;
-  tg_bi_call_jobs(&call, jobs);
-  return tg_bi_call_end(&call);
 }

@@ -4,7 +4,8 @@
  *   plan.c      a plan: some instructions over a space of lanes, as steps
  *   eval.c      runs the steps of a plan on one tile
  *   call.c      loops around tiles; jobs over the thread pool
- *   block.c     elementwise, reduce and scatter kernels: loops around plans
+ *   block.c     elementwise, reduce and scatter kernels: loops around plans,
+ *   stage.c     and how they run, stage by stage
  *   contract.c  sums of products: panels, micro-kernel, epilogue
  *   pad.c       copies of masked operands, with zeros instead of the mask
  *   micro.c     the micro-kernels, per instruction set
@@ -106,6 +107,9 @@ typedef struct bi_plan {
  * that move with every tile; what does not depend on them keeps its register. */
 bool tg_bi_plan_make(bi_plan *plan, const bi_code *code, const bi_space *space,
                   const int32_t *roots, int32_t nroots, uint64_t hot);
+/* The same with other instructions given, or none where given[i] is false. */
+bool tg_bi_plan_given(bi_plan *plan, const bi_code *code, const bi_space *space,
+                      const int32_t *roots, int32_t nroots, uint64_t hot, const bool *given);
 void tg_bi_plan_free(bi_plan *plan);
 
 /* ---- running */
@@ -185,6 +189,9 @@ typedef struct bi_pad {
 bool tg_bi_pad_make(bi_pad *pad, const bi_code *code, const int64_t *row, int64_t *const *gate,
                  int ngates, int64_t most, int64_t *out);
 void tg_bi_pad_row(const bi_pad *pad, int64_t i, size_t size, const void *source, void *copy);
+
+/* How many kernels have been left to the reference interpreter. */
+int64_t tg_bi_interpreted(void);
 
 /* ---- the two kinds of programs */
 typedef struct bi_block bi_block;

@@ -14,6 +14,7 @@ typedef struct plan_maker {
   const bi_code *code;
   const int32_t *roots;
   int32_t nroots;
+  const bool *given;       /* by instruction; NULL: the REDUCEs */
   uint64_t hot, chunked;   /* ranges */
   bool *marked;
   int32_t *last;           /* instruction -> the step that reads it last */
@@ -27,12 +28,14 @@ static bool plan_index_is_row(const plan_maker *m, const tg_ins *in) {
   return m->code->row_of[in->src[0]] >= 0;
 }
 
-static bool plan_is_given(const tg_ins *in) { return in->op == TG_OP_REDUCE; }
+static bool plan_is_given(const plan_maker *m, int32_t i) {
+  return m->given ? m->given[i] : m->code->ins[i].op == TG_OP_REDUCE;
+}
 
 static void plan_mark_operands(plan_maker *m, int32_t i) {
   const tg_ins *in = &m->code->ins[i];
   bool memory = in->op == TG_OP_LOAD || bi_is_store(in->op);
-  if (m->code->row_of[i] >= 0 || plan_is_given(in)) return;
+  if (m->code->row_of[i] >= 0 || plan_is_given(m, i)) return;
   for (int k = 0; k < 3; k++)
     if (in->src[k] >= 0 && !(memory && k == 0 && plan_index_is_row(m, in)))
       m->marked[in->src[k]] = true;
@@ -226,7 +229,7 @@ static void plan_free_operands(plan_maker *m, const bi_step *step, int32_t at) {
   for (int k = 0; k < 3; k++) {
     int32_t from = in->src[k];
     if (from < 0 || m->last[from] != at || m->plan->reg_of[from] < 0) continue;
-    if (plan_is_given(&m->code->ins[from])) continue;
+    if (plan_is_given(m, from)) continue;
     const bi_step *maker = NULL;
     for (int32_t s = at - 1; s >= 0 && !maker; s--)
       if (m->plan->step[s].out == m->plan->reg_of[from]) maker = &m->plan->step[s];
@@ -242,7 +245,7 @@ static void plan_find_last(plan_maker *m) {
   int32_t at = 0;
   for (int32_t i = 0; i < m->code->count; i++) {
     const tg_ins *in = &m->code->ins[i];
-    if (!m->marked[i] || plan_is_given(in)) continue;
+    if (!m->marked[i] || plan_is_given(m, i)) continue;
     bool store = bi_is_store(in->op);
     for (int k = 0; k < 3; k++)
       if (in->src[k] >= 0 && m->last[in->src[k]] != INT32_MAX)
@@ -263,7 +266,7 @@ static void plan_given(plan_maker *m, int32_t i) {
 static void plan_steps(plan_maker *m, bool stores) {
   for (int32_t i = 0; i < m->code->count; i++) {
     if (!m->marked[i] || bi_is_store(m->code->ins[i].op) != stores) continue;
-    if (plan_is_given(&m->code->ins[i])) {
+    if (plan_is_given(m, i)) {
       plan_given(m, i);
       continue;
     }
@@ -349,9 +352,15 @@ static bool plan_reserve(plan_maker *m) {
 
 bool tg_bi_plan_make(bi_plan *plan, const bi_code *code, const bi_space *space,
                   const int32_t *roots, int32_t nroots, uint64_t hot) {
+  return tg_bi_plan_given(plan, code, space, roots, nroots, hot, NULL);
+}
+
+bool tg_bi_plan_given(bi_plan *plan, const bi_code *code, const bi_space *space,
+                      const int32_t *roots, int32_t nroots, uint64_t hot, const bool *given) {
   memset(plan, 0, sizeof *plan);
   plan->space = *space;
-  plan_maker m = {.plan = plan, .code = code, .roots = roots, .nroots = nroots, .hot = hot};
+  plan_maker m = {.plan = plan, .code = code, .roots = roots, .nroots = nroots, .given = given,
+                  .hot = hot};
   if (space->count && space->chunk < space->size[0]) m.chunked = UINT64_C(1) << space->range[0];
   bool good = plan_reserve(&m);
   if (good) {
