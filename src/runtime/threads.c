@@ -149,15 +149,15 @@ static bool pool_empty(const pool_place *at) {
 /* Looks until `ready` says yes; false when that takes longer than a sleep costs
  * or the processor is wanted by others. */
 static bool pool_watch(bool (*ready)(const pool_place *), const pool_place *at) {
-  double first = 0, before = 0;
+  double first = -1, before = -1;
   for (;;) {
     for (int i = 0; i < POOL_LOOKS; i++) {
       if (ready(at)) return true;
       pool_relax();
     }
     double now = tg_seconds();
-    if (!first) first = now;
-    if (now - first > POOL_WATCH || (before && now - before > POOL_TAKEN)) return ready(at);
+    if (first < 0) first = now;
+    if (now - first > POOL_WATCH || (before >= 0 && now - before > POOL_TAKEN)) return ready(at);
     before = now;
     sched_yield();
   }
