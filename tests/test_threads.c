@@ -2,7 +2,12 @@
  * after the other, and any number of pool threads gives the same bits as one.
  * Also: a realized tensor read by many, errors and random numbers of a thread
  * of its own, and caches shared by all. */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
 #include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
 
 #include "test.h"
 
@@ -215,6 +220,63 @@ TEST(threads_run_each_job_once) {
     int wrong = 0;
     for (int i = 0; i < 1000; i++) wrong += runs[i] != count;
     CHECK_INT(wrong, 0);
+  }
+  tg_threads_set(0);
+}
+
+/* Workers that watch, that fell asleep, that come too late, more or fewer than
+ * before; calls inside a job and from two threads at once: each job runs once. */
+typedef struct tally {
+  atomic_int runs[600];
+  atomic_int inner;
+  int per_job; /* pauses: how long a job takes */
+} tally;
+
+static void inner_job(void *context, int64_t i) {
+  (void)i;
+  atomic_fetch_add(&((tally *)context)->inner, 1);
+}
+
+static void tally_job(void *context, int64_t i) {
+  tally *t = context;
+  for (volatile int k = 0; k < t->per_job; k++) {
+  }
+  atomic_fetch_add(&t->runs[i], 1);
+  if (i % 100 == 0) tg_parallel(3, inner_job, t);
+}
+
+static void *tally_calls(void *context) {
+  static const int counts[] = {2, 3, 17, 600};
+  static const struct timespec nap = {0, 400000};
+  for (int round = 0; round < 80; round++) {
+    ((tally *)context)->per_job = round % 2 ? 10 : 2000;
+    tg_parallel(counts[round % 4], tally_job, context);
+    if (round % 5 == 0) nanosleep(&nap, NULL);
+  }
+  return NULL;
+}
+
+static void check_tally(tally *t) {
+  int wrong = 0;
+  for (int i = 0; i < 600; i++)
+    wrong += t->runs[i] != 20 * ((i < 2) + (i < 3) + (i < 17) + 1);
+  CHECK_INT(wrong, 0);
+  CHECK_INT(t->inner, 3 * 20 * (4 + 5));
+}
+
+TEST(threads_run_each_job_once_whoever_sleeps) {
+  static tally own, others;
+  for (int count = 2; count <= 5; count++) {
+    memset(&own, 0, sizeof own);
+    memset(&others, 0, sizeof others);
+    tg_threads_set(count);
+    pthread_t other;
+    CHECK_INT(pthread_create(&other, NULL, tally_calls, &others), 0);
+    tally_calls(&own);
+    pthread_join(other, NULL);
+    check_tally(&own);
+    check_tally(&others);
+    if (count == 3) tg_threads_stop(); /* the pool starts anew */
   }
   tg_threads_set(0);
 }

@@ -129,8 +129,9 @@ static tg_context *context_keep(const tg_context *c, tg_tensor *const *inputs) {
 }
 
 /* The result, with its record or without. */
-static tg_tensor *call_result(const tg_context *c, tg_node *node, tg_tensor *const *inputs) {
-  tg_tensor *t = tg_tensor_new(node);
+static tg_tensor *call_result(const tg_context *c, int64_t mark, tg_node *node,
+                              tg_tensor *const *inputs) {
+  tg_tensor *t = tg_tensor_claim(mark, node);
   if (!t) return NULL;
   bool wanted = any_requires(c->count, inputs);
   bool cut = wanted && (!c->row->backward || !tg_dtype_is_float(node->dtype));
@@ -156,7 +157,7 @@ tg_tensor *tg_call(const tg_function_row *row, int count, tg_tensor *const *inpu
   tg_context c = {0};
   context_start(&c, row, count, nodes[0], nargs, args);
   int64_t mark = tg_pool_mark();
-  tg_tensor *t = call_result(&c, row->forward(&c, nodes), inputs);
+  tg_tensor *t = call_result(&c, mark, row->forward(&c, nodes), inputs);
   tg_pool_drain(mark);
   if (nodes != few) tg_free(nodes);
   return t;

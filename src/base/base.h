@@ -26,6 +26,12 @@ void tg_free_data(void *memory);
  * `*room` elements of `size` bytes and holds `count`. false: out of memory. */
 bool tg_reserve(void **items, int64_t *room, int64_t count, size_t size);
 
+/* The default allocator, which keeps freed blocks; and letting go of them. */
+void *tg_cache_alloc(size_t size);
+void tg_cache_release(void *memory, size_t size);
+void tg_cache_thread_end(void);
+void tg_cache_clear(void);
+
 /* ---- errors */
 bool tg_has_error(void);                 /* recorded and not yet read */
 void tg_null_argument(const char *call); /* records "call: got NULL" if nothing is recorded */
@@ -49,10 +55,14 @@ uint16_t tg_float_to_bfloat(float value);
 
 /* ---- the state of one thread; the rooms above own the fields they name */
 #define TG_ERROR_ROOM 1024
+typedef enum tg_counted { TG_COUNT_TENSORS, TG_COUNT_NODES, TG_COUNT_BYTES, TG_COUNTED } tg_counted;
 typedef struct tg_thread {
   char error[TG_ERROR_ROOM]; /* base; here so that it works without memory */
   bool error_unread;
   bool ends;                /* base: the end of the thread cleans this up */
+  bool listed;              /* base: its counters are found through the list */
+  struct tg_thread *before, *after;
+  _Atomic int64_t count[TG_COUNTED];
   tg_scope *scope;          /* tensor: innermost open scope */
   struct tg_node **pool;    /* graph: nodes made and not yet handed on */
   int64_t pool_count, pool_room;
@@ -70,14 +80,25 @@ void tg_thread_clean(void);
 
 /* ---- counters; tg_get_counters reads them */
 typedef struct tg_counts {
-  _Atomic int64_t tensors, nodes, buffers, bytes, peak_bytes, buffer_bytes,
-      peak_buffer_bytes, kernels_run, kernels_compiled, schedules,
-      schedules_replayed;
+  _Atomic int64_t all[TG_COUNTED]; /* of threads that have ended, or handed over */
+  _Atomic int64_t buffers, peak_bytes, buffer_bytes, peak_buffer_bytes, kernels_run,
+      kernels_compiled, schedules, schedules_replayed;
 } tg_counts;
 extern tg_counts tg_count;
 static inline void tg_count_add(_Atomic int64_t *counter, int64_t n) {
   atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
+
+/* What changes with every call each thread counts for itself: no lock, no bus. */
+static inline int64_t tg_count_own(tg_counted what, int64_t n) {
+  tg_thread *t = tg_this_thread();
+  if (!t->listed) return atomic_fetch_add(&tg_count.all[what], n) + n;
+  n += atomic_load_explicit(&t->count[what], memory_order_relaxed);
+  atomic_store_explicit(&t->count[what], n, memory_order_relaxed);
+  return n;
+}
+int64_t tg_count_hand_over(tg_counted what); /* this thread's to all; the sum there */
+int64_t tg_count_of(tg_counted what);        /* over all threads */
 
 double tg_seconds(void); /* a clock that only goes forward */
 

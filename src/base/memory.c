@@ -7,11 +7,10 @@
  * asking for a little more; its header sits just in front of the aligned
  * address. A failure is recorded here, once, so callers only hand NULL on.
  *
- * The state of a thread is not allocated (thread.c) and does not count, so
+ * The default allocator keeps freed blocks for the next (cache.c). The state of
+ * a thread is not allocated (thread.c) and neither counts as in use, so
  * after tg_shutdown nothing is in use and the allocator may be replaced again.
  */
-#include <stdlib.h>
-
 #include "base/base.h"
 
 tg_counts tg_count;
@@ -20,19 +19,19 @@ tg_counts tg_count;
 
 static void *plain_alloc(size_t size, void *user) {
   (void)user;
-  return malloc(size);
+  return tg_cache_alloc(size);
 }
 
 static void plain_release(void *memory, size_t size, void *user) {
-  (void)size, (void)user;
-  free(memory);
+  (void)user;
+  tg_cache_release(memory, size);
 }
 
 /* Written only while nothing is allocated, so readers need no lock. */
 static tg_allocator allocator = {plain_alloc, plain_release, NULL};
 
 int tg_set_allocator(const tg_allocator *given) {
-  int64_t bytes = atomic_load(&tg_count.bytes);
+  int64_t bytes = tg_count_of(TG_COUNT_BYTES);
   if (bytes) {
     tg_fail("tg_set_allocator: %lld bytes are allocated; set the allocator before the "
             "first tensor is made, or after tg_shutdown", (long long)bytes);
@@ -48,21 +47,31 @@ int tg_set_allocator(const tg_allocator *given) {
 
 /* ---- counters */
 
-static void count_bytes(int64_t n) {
-  _Atomic int64_t *peak = &tg_count.peak_bytes;
-  int64_t sum = atomic_fetch_add_explicit(&tg_count.bytes, n, memory_order_relaxed) + n;
+static void raise_peak(_Atomic int64_t *peak, int64_t value) {
   int64_t old = atomic_load_explicit(peak, memory_order_relaxed);
-  while (sum > old && !atomic_compare_exchange_weak_explicit(
-                          peak, &old, sum, memory_order_relaxed, memory_order_relaxed)) {
+  while (value > old && !atomic_compare_exchange_weak_explicit(
+                            peak, &old, value, memory_order_relaxed, memory_order_relaxed)) {
   }
 }
 
+/* Every thread counts for itself; the peak looks at what they have handed over,
+ * so it is exact to COUNT_LATER bytes per thread. */
+enum { COUNT_LATER = 1 << 16 };
+
+static void count_bytes(int64_t n) {
+  int64_t own = tg_count_own(TG_COUNT_BYTES, n);
+  if (own <= COUNT_LATER && own >= -COUNT_LATER) return;
+  raise_peak(&tg_count.peak_bytes, tg_count_hand_over(TG_COUNT_BYTES));
+}
+
 tg_counters tg_get_counters(void) {
+  int64_t bytes = tg_count_of(TG_COUNT_BYTES);
+  raise_peak(&tg_count.peak_bytes, bytes);
   return (tg_counters){
-      .tensors = tg_count.tensors,
-      .nodes = tg_count.nodes,
+      .tensors = tg_count_of(TG_COUNT_TENSORS),
+      .nodes = tg_count_of(TG_COUNT_NODES),
       .buffers = tg_count.buffers,
-      .bytes = tg_count.bytes,
+      .bytes = bytes,
       .peak_bytes = tg_count.peak_bytes,
       .buffer_bytes = tg_count.buffer_bytes,
       .peak_buffer_bytes = tg_count.peak_buffer_bytes,
@@ -74,7 +83,7 @@ tg_counters tg_get_counters(void) {
 }
 
 void tg_reset_peak(void) {
-  atomic_store(&tg_count.peak_bytes, atomic_load(&tg_count.bytes));
+  atomic_store(&tg_count.peak_bytes, tg_count_of(TG_COUNT_BYTES));
   atomic_store(&tg_count.peak_buffer_bytes, atomic_load(&tg_count.buffer_bytes));
 }
 
@@ -99,7 +108,7 @@ static void *take(size_t size, size_t extra) {
 }
 
 static void give(void *raw, size_t size) {
-  tg_count_add(&tg_count.bytes, -(int64_t)size);
+  count_bytes(-(int64_t)size);
   allocator.release(raw, size, allocator.user);
 }
 

@@ -45,35 +45,49 @@ static uint64_t hash_pointer(const void *p) {
   return h * UINT64_C(0x9e3779b97f4a7c15) >> 20;
 }
 
-/* The place of a node in the table: where it is, or where it would go. */
-static int64_t *find_node(const tg_graph *g, const tg_node *node) {
+/* The place of a buffer in the table: where it is, or where it would go. */
+static int32_t *find_buffer(const tg_graph *g, const tg_node *node) {
   uint64_t mask = (uint64_t)(g->table_size - 1), h = hash_pointer(node);
   while (g->table[h & mask] && g->entry[g->table[h & mask] - 1].node != node) h++;
   return &g->table[h & mask];
 }
 
+/* The entry of a node, or -1. A node that is not realized is in no other thread's
+ * hands, and says so itself; realized ones may be in several graphs at once. */
+static int32_t entry_of(const tg_graph *g, const tg_node *node) {
+  if (node->op == TG_OP_BUFFER) return *find_buffer(g, node) - 1;
+  return node->graph == g->id ? node->entry : -1;
+}
+
 static bool grow_table(tg_graph *g) {
-  int64_t *old = g->table, size = g->table_size ? g->table_size * 2 : 512;
-  int64_t *table = tg_alloc_zero((size_t)size * sizeof *table);
+  int32_t *old = g->table;
+  int64_t size = g->table_size ? g->table_size * 2 : 64;
+  int32_t *table = tg_alloc_zero((size_t)size * sizeof *table);
   if (!table) return false;
   g->table = table;
   g->table_size = size;
-  for (int64_t i = 0; i < g->count; i++) *find_node(g, g->entry[i].node) = i + 1;
+  for (int32_t i = 0; i < g->count; i++)
+    if (g->entry[i].node->op == TG_OP_BUFFER) *find_buffer(g, g->entry[i].node) = i + 1;
   tg_free(old);
   return true;
 }
 
 static bool add_entry(tg_graph *g, tg_node *node) {
   if (!tg_reserve((void **)&g->entry, &g->room, g->count, sizeof *g->entry)) return false;
-  tg_entry *e = &g->entry[g->count];
-  memset(e, 0, sizeof *e);
-  e->node = node;
-  for (int i = 0; i < 3; i++)
-    e->src[i] = node->src[i] ? (int32_t)(*find_node(g, node->src[i]) - 1) : -1;
-  for (int i = 0; i < 3; i++)
-    if (e->src[i] >= 0) g->entry[e->src[i]].uses++;
-  *find_node(g, node) = ++g->count;
-  return 2 * g->count < g->table_size || grow_table(g);
+  int32_t at = (int32_t)g->count;
+  g->entry[at] = (tg_entry){.node = node, .src = {-1, -1, -1}};
+  for (int i = 0; i < 3 && node->src[i]; i++) {
+    int32_t src = g->entry[at].src[i] = entry_of(g, node->src[i]);
+    g->entry[src].uses++;
+  }
+  g->count++;
+  if (node->op != TG_OP_BUFFER) {
+    node->graph = g->id;
+    node->entry = at;
+    return true;
+  }
+  *find_buffer(g, node) = at + 1;
+  return 2 * ++g->buffers < g->table_size || grow_table(g);
 }
 
 typedef struct walk {
@@ -85,18 +99,18 @@ typedef struct walk {
  * have been. */
 static bool visit(tg_graph *g, tg_node *target, walk **stack, int64_t *room) {
   int64_t depth = 0;
-  if (*find_node(g, target)) return true;
+  if (entry_of(g, target) >= 0) return true;
   if (!tg_reserve((void **)stack, room, depth, sizeof **stack)) return false;
   (*stack)[depth++] = (walk){target, 0};
   while (depth) {
     walk *top = &(*stack)[depth - 1];
     if (top->next == 3) {
-      if (!*find_node(g, top->node) && !add_entry(g, top->node)) return false;
+      if (entry_of(g, top->node) < 0 && !add_entry(g, top->node)) return false;
       depth--;
       continue;
     }
     tg_node *src = top->node->src[top->next++];
-    if (!src || *find_node(g, src)) continue;
+    if (!src || entry_of(g, src) >= 0) continue;
     if (!tg_reserve((void **)stack, room, depth, sizeof **stack)) return false;
     (*stack)[depth++] = (walk){src, 0};
   }
@@ -104,7 +118,8 @@ static bool visit(tg_graph *g, tg_node *target, walk **stack, int64_t *room) {
 }
 
 int tg_graph_collect(tg_graph *g, tg_node *const *targets, int64_t count) {
-  memset(g, 0, sizeof *g);
+  static _Atomic uint64_t graphs;
+  *g = (tg_graph){.id = atomic_fetch_add_explicit(&graphs, 1, memory_order_relaxed) + 1};
   walk *stack = NULL;
   int64_t room = 0;
   bool done = grow_table(g);
@@ -114,7 +129,7 @@ int tg_graph_collect(tg_graph *g, tg_node *const *targets, int64_t count) {
     tg_graph_free(g);
     return -1;
   }
-  for (int64_t i = 0; i < count; i++) g->entry[*find_node(g, targets[i]) - 1].target = true;
+  for (int64_t i = 0; i < count; i++) g->entry[entry_of(g, targets[i])].target = true;
   for (int64_t i = 0; i < g->count; i++) {
     tg_entry *e = &g->entry[i];
     e->external = atomic_load_explicit(&e->node->refs, memory_order_relaxed) > e->uses;

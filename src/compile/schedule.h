@@ -42,8 +42,9 @@ typedef struct tg_entry {
 typedef struct tg_graph {
   tg_entry *entry;
   int64_t count, room;
-  int64_t *table;    /* node -> entry + 1, by hash of the pointer */
-  int64_t table_size;
+  uint64_t id;       /* what its nodes are marked with */
+  int32_t *table;    /* buffer -> entry + 1, by hash of the pointer */
+  int64_t table_size, buffers;
   int32_t stamp;     /* of the last count */
 } tg_graph;
 

@@ -74,6 +74,8 @@ struct tg_node {
   int64_t numel;
   tg_value value;       /* CONST */
   tg_node *next;        /* while being freed */
+  uint64_t graph;       /* the graph it was last collected into, */
+  int32_t entry;        /* and where there; never for a BUFFER */
   int64_t data[];       /* the shape, then the arguments */
 };
 static inline const int64_t *tg_node_shape(const tg_node *n) { return n->data; }
@@ -86,6 +88,9 @@ void tg_node_release(tg_node *node); /* iterative: any depth */
 /* The pool: everything made since the mark is released by drain. */
 int64_t tg_pool_mark(void);
 void tg_pool_drain(int64_t mark);
+/* The caller's own reference to a node: the pool's, if it was made last, since the
+ * mark, and nobody goes on with it; else one more. */
+tg_node *tg_pool_claim(int64_t mark, tg_node *node);
 
 /* ---- constructors */
 tg_node *tg_node_buffer(tg_buffer *buffer, tg_dtype dtype, int device, int ndim,

@@ -7,6 +7,13 @@
  */
 #include "graph/graph.h"
 
+/* Drops one reference; true for the last. Whoever holds the only one need not say so
+ * to anybody: nobody can be taking another. */
+static bool drop_ref(_Atomic int64_t *refs) {
+  return atomic_load_explicit(refs, memory_order_acquire) == 1 ||
+         atomic_fetch_sub_explicit(refs, 1, memory_order_acq_rel) == 1;
+}
+
 /* ---- buffers */
 
 static void count_data(int64_t bytes) {
@@ -49,7 +56,7 @@ tg_buffer *tg_buffer_retain(tg_buffer *b) {
 }
 
 void tg_buffer_release(tg_buffer *b) {
-  if (!b || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1) return;
+  if (!b || !drop_ref(&b->refs)) return;
   if (b->borrowed) {
     if (b->release) b->release(b->data, b->user);
   } else {
@@ -69,7 +76,7 @@ tg_node *tg_node_retain(tg_node *n) {
 
 /* Drops one reference; a node without any goes on the list of the dead. */
 static void drop(tg_node *n, tg_node **dead) {
-  if (!n || atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) != 1) return;
+  if (!n || !drop_ref(&n->refs)) return;
   n->next = *dead;
   *dead = n;
 }
@@ -80,9 +87,9 @@ void tg_node_release(tg_node *node) {
   while (dead) {
     tg_node *n = dead;
     dead = n->next;
-    for (int i = 0; i < 3; i++) drop(n->src[i], &dead);
+    for (int i = 0; i < 3 && n->src[i]; i++) drop(n->src[i], &dead);
     tg_buffer_release(n->buffer);
-    atomic_fetch_sub(&tg_count.nodes, 1);
+    tg_count_own(TG_COUNT_NODES, -1);
     tg_free(n);
   }
 }
@@ -104,6 +111,14 @@ void tg_pool_drain(int64_t mark) {
   while (t->pool_count > mark) tg_node_release(t->pool[--t->pool_count]);
 }
 
+tg_node *tg_pool_claim(int64_t mark, tg_node *node) {
+  tg_thread *t = tg_this_thread();
+  if (!node || t->pool_count <= mark || t->pool[t->pool_count - 1] != node)
+    return tg_node_retain(node);
+  t->pool_count--;
+  return node;
+}
+
 tg_node *tg_node_new(tg_op op, tg_dtype dtype, int device, int ndim, const int64_t *shape,
                      int nargs, const int64_t *args) {
   tg_thread *t = tg_this_thread();
@@ -121,7 +136,7 @@ tg_node *tg_node_new(tg_op op, tg_dtype dtype, int device, int ndim, const int64
   n->numel = 1;
   for (int i = 0; i < ndim; i++) n->numel *= n->data[i] = shape[i];
   for (int i = 0; i < nargs; i++) n->data[ndim + i] = args[i];
-  atomic_fetch_add(&tg_count.nodes, 1);
+  tg_count_own(TG_COUNT_NODES, 1);
   t->pool[t->pool_count++] = n;
   return n;
 }

@@ -23,43 +23,50 @@
 
 typedef struct key {
   int64_t *word;
-  int64_t count, room;
+  int64_t count;
+  uint64_t hash;
 } key;
 
-static bool put_word(key *k, int64_t word) {
-  if (k->count == k->room &&
-      !tg_reserve((void **)&k->word, &k->room, k->count, sizeof *k->word))
-    return false;
-  k->word[k->count++] = word;
-  return true;
-}
+/* The most words that an entry takes. */
+static int64_t entry_words(const tg_entry *e) { return 5 + e->node->ndim + e->node->nargs; }
 
-static bool put_entry(key *k, const tg_entry *e) {
+static int64_t *put_entry(int64_t *word, const tg_entry *e) {
   const tg_node *n = e->node;
-  int64_t head = (int64_t)n->op | (int64_t)n->dtype << 8 | (int64_t)n->device << 16 |
-                 (int64_t)n->ndim << 24 | (int64_t)n->nargs << 32 | (int64_t)e->target << 48 |
-                 (int64_t)e->external << 49;
-  bool done = put_word(k, head);
-  for (int i = 0; done && i < 3 && e->src[i] >= 0; i++) done = put_word(k, e->src[i]);
-  for (int i = 0; done && i < n->ndim + n->nargs; i++) done = put_word(k, n->data[i]);
-  return done && (n->op != TG_OP_CONST || put_word(k, n->value.i));
+  *word++ = (int64_t)n->op | (int64_t)n->dtype << 8 | (int64_t)n->device << 16 |
+            (int64_t)n->ndim << 24 | (int64_t)n->nargs << 32 | (int64_t)e->target << 48 |
+            (int64_t)e->external << 49;
+  for (int i = 0; i < 3 && e->src[i] >= 0; i++) *word++ = e->src[i];
+  for (int i = 0; i < n->ndim + n->nargs; i++) *word++ = n->data[i];
+  if (n->op == TG_OP_CONST) *word++ = n->value.i;
+  return word;
 }
 
+/* Two chains, since one would wait for its multiplications. */
 static uint64_t hash_words(const int64_t *word, int64_t count) {
-  uint64_t h = TG_HASH_SEED;
-  for (int64_t i = 0; i < count; i++) {
-    h = (h ^ (uint64_t)word[i]) * UINT64_C(0x9e3779b97f4a7c15);
-    h ^= h >> 29;
+  const uint64_t factor = UINT64_C(0x9e3779b97f4a7c15);
+  uint64_t a = TG_HASH_SEED, b = ~a;
+  int64_t i = 0;
+  for (; i + 1 < count; i += 2) {
+    a = (a ^ (uint64_t)word[i]) * factor;
+    b = (b ^ (uint64_t)word[i + 1]) * factor;
+    a ^= a >> 29;
+    b ^= b >> 29;
   }
-  return h;
+  if (i < count) a = (a ^ (uint64_t)word[i]) * factor;
+  a = (a ^ b >> 31) * factor + b;
+  return a ^ a >> 32;
 }
 
 static bool key_of(const tg_graph *g, key *k) {
-  memset(k, 0, sizeof *k);
-  bool done = true;
-  for (int64_t i = 0; done && i < g->count; i++) done = put_entry(k, &g->entry[i]);
-  if (!done) tg_free(k->word);
-  return done;
+  *k = (key){0};
+  for (int64_t i = 0; i < g->count; i++) k->count += entry_words(&g->entry[i]);
+  k->word = tg_alloc((size_t)k->count * sizeof *k->word);
+  if (!k->word) return false;
+  int64_t *end = k->word;
+  for (int64_t i = 0; i < g->count; i++) end = put_entry(end, &g->entry[i]);
+  k->count = end - k->word;
+  k->hash = hash_words(k->word, k->count);
+  return true;
 }
 
 /* ---- the cache of plans: the oldest go when there are many or they are large */
@@ -77,10 +84,10 @@ static void put_plan(tg_plan *plan) {
   if (last) tg_plan_free(plan);
 }
 
-static tg_plan *find_plan(const key *k, uint64_t hash) {
+static tg_plan *find_plan(const key *k) {
   pthread_mutex_lock(&plans_lock);
-  tg_plan *p = plans[hash % PLAN_BUCKETS];
-  while (p && (p->hash != hash || p->key_count != k->count ||
+  tg_plan *p = plans[k->hash % PLAN_BUCKETS];
+  while (p && (p->hash != k->hash || p->key_count != k->count ||
                memcmp(p->key, k->word, (size_t)k->count * sizeof *k->word)))
     p = p->next;
   if (p) p->refs++;
@@ -104,10 +111,10 @@ static tg_plan *take_oldest(int64_t most, int64_t most_words) {
   return old;
 }
 
-static void keep_plan(tg_plan *plan, key *k, uint64_t hash) {
+static void keep_plan(tg_plan *plan, const key *k) {
   plan->key = k->word;
   plan->key_count = k->count;
-  plan->hash = hash;
+  plan->hash = k->hash;
   plan->refs = 2; /* the cache and the run about to start */
   for (tg_plan *old; (old = take_oldest(MOST_PLANS / 2, MOST_WORDS));) put_plan(old);
   pthread_mutex_lock(&plans_lock);
@@ -115,30 +122,11 @@ static void keep_plan(tg_plan *plan, key *k, uint64_t hash) {
   if (room) {
     by_age[made++ % MOST_PLANS] = plan;
     words += plan->key_count;
-    plan->next = plans[hash % PLAN_BUCKETS];
-    plans[hash % PLAN_BUCKETS] = plan;
+    plan->next = plans[plan->hash % PLAN_BUCKETS];
+    plans[plan->hash % PLAN_BUCKETS] = plan;
   }
   plan->refs -= !room;
   pthread_mutex_unlock(&plans_lock);
-}
-
-/* ---- the arena: the largest so far is kept for the next run, because memory
- * fresh from the system costs more to clear than a small network to compute */
-
-static _Atomic(tg_buffer *) spare;
-
-static tg_buffer *take_arena(size_t size) {
-  tg_buffer *b = atomic_exchange(&spare, NULL);
-  if (b && b->size >= size) return b;
-  tg_buffer_release(b);
-  return tg_buffer_new(size);
-}
-
-static void give_arena(tg_buffer *b) {
-  if (!b) return;
-  tg_buffer *other = atomic_exchange(&spare, b); /* another thread's, given back meanwhile */
-  if (other && other->size > b->size) other = atomic_exchange(&spare, other);
-  tg_buffer_release(other);
 }
 
 /* ---- a run */
@@ -169,7 +157,7 @@ static bool allocate(run *r) {
     if (r->plan->action[i].nslots > most) most = r->plan->action[i].nslots;
   r->data = tg_alloc((size_t)most * sizeof *r->data);
   r->buffer = tg_alloc_zero((size_t)(r->plan->entries + 1) * sizeof *r->buffer);
-  r->arena = r->data && r->buffer ? take_arena((size_t)r->plan->arena) : NULL;
+  r->arena = r->data && r->buffer ? tg_buffer_new((size_t)r->plan->arena) : NULL;
   if (!r->arena) return false;
   for (int32_t i = 0; i < r->plan->entries; i++) {
     if (r->plan->place[i].kind != TG_PLACE_OWN) continue;
@@ -217,7 +205,7 @@ static int run_plan(const tg_graph *g, const tg_plan *plan) {
   for (int64_t i = 0; status == 0 && i < plan->actions; i++) status = act(&r, &plan->action[i]);
   if (status == 0) publish(&r);
   for (int64_t i = 0; r.buffer && i < plan->entries; i++) tg_buffer_release(r.buffer[i]);
-  give_arena(r.arena);
+  tg_buffer_release(r.arena);
   tg_free(r.buffer);
   tg_free(r.data);
   return status;
@@ -228,11 +216,10 @@ static int run_plan(const tg_graph *g, const tg_plan *plan) {
 static tg_plan *plan_for(tg_graph *g, bool *replayed) {
   key k;
   if (!key_of(g, &k)) return NULL;
-  uint64_t hash = hash_words(k.word, k.count);
-  tg_plan *plan = find_plan(&k, hash);
+  tg_plan *plan = find_plan(&k);
   *replayed = plan != NULL;
   if (!plan && (plan = tg_plan_new(g))) {
-    keep_plan(plan, &k, hash);
+    keep_plan(plan, &k);
     return plan;
   }
   tg_free(k.word);
@@ -269,6 +256,5 @@ int tg_runtime_realize(tg_node *const *nodes, int64_t count) {
 
 void tg_runtime_shutdown(void) {
   for (tg_plan *old; (old = take_oldest(0, 0));) put_plan(old);
-  tg_buffer_release(atomic_exchange(&spare, NULL));
   tg_threads_stop();
 }

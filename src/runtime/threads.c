@@ -2,12 +2,23 @@
  *
  * One pool serves the process. A caller claims it with one atomic exchange;
  * whoever finds it claimed works alone, so nested and concurrent calls need no
- * rule of their own. The claim opens the gate, a counter of the workers inside
- * with a bit for "open": workers join while it is open and draw job numbers
- * from one counter. The caller draws too, closes the gate when the numbers run
- * out, and waits only for the workers that did join: one that wakes up late
- * finds the gate shut and costs nothing. Kernels take microseconds, so an idle
- * worker looks for the next gate for a while before it goes to sleep.
+ * rule of their own. The claim opens the gate: one number that holds how many
+ * workers are inside, how many may come in, and which call it is, so that a
+ * worker joins with one compare-and-swap and never joins a call twice. Inside
+ * they draw job numbers from one counter, several at once where there are very
+ * many. The caller draws too, shuts the gate when the numbers run out, and
+ * waits only for the workers that did join: one that wakes up late finds the
+ * gate shut and costs nothing.
+ *
+ * Kernels take microseconds, so a worker without work watches the gate for
+ * POOL_WATCH seconds before it goes to sleep, and kernels that follow one another
+ * find it awake. It gives its processor up between looks; when that takes long,
+ * others want the processor, and it sleeps at once.
+ *
+ * Waking a sleeper costs its caller as much as a small kernel (20 us in a virtual
+ * machine). So a caller begins alone, and wakes only once the work still to do,
+ * with the work lately done alone, outweighs that. It wakes one worker at a
+ * time, and those wake others while there is work.
  */
 #include "runtime/threads.h"
 
@@ -15,28 +26,43 @@
 #include <sched.h>
 #include <unistd.h>
 
-enum { POOL_MAX = 256, POOL_SPIN = 2000, SCRATCH_KEPT = 64 };
-#define POOL_OPEN 0x10000
+enum { POOL_MAX = 256, POOL_LOOKS = 64, POOL_DRAWS = 32, SCRATCH_KEPT = 64 };
+#define POOL_WATCH 100e-6
+#define POOL_TAKEN 20e-6 /* a yield that takes longer ran somebody else */
+#define POOL_WORTH 40e-6 /* as much work alone is worth waking somebody for */
 
+/* The gate: workers inside, one bit when the caller sleeps until they are out,
+ * how many may join (0: shut), the number of the call. */
+#define POOL_INSIDE UINT64_C(0x7fff)
+#define POOL_WAITED UINT64_C(0x8000)
+#define POOL_LIMIT(n) ((uint64_t)(n) << 16)
+#define POOL_LIMIT_OF(gate) ((int)((gate) >> 16 & 0xffff))
+#define POOL_CALL_OF(gate) ((gate) >> 32)
+
+typedef struct pool_worker {
+  pthread_t thread;
+  pthread_cond_t wake;
+  atomic_bool asleep;
+} pool_worker;
+
+/* What is written often stands on cache lines of its own. */
 static struct {
   pthread_mutex_t lock;
-  pthread_cond_t wake, left;
-  pthread_t worker[POOL_MAX];
-  int workers;                /* under the lock */
-  int sleeping;               /* under the lock */
-  atomic_int claimed;         /* one caller at a time */
-  atomic_int gate;            /* workers inside, plus POOL_OPEN */
+  pthread_cond_t left;
+  pool_worker worker[POOL_MAX];
+  atomic_int workers;         /* written under the lock */
   atomic_int stop;
   atomic_int chosen;          /* tg_threads_set; 0: not set */
   atomic_int machine;         /* the default count; 0: not yet looked up */
-  atomic_llong next;
-  int64_t count;
-  int limit;                  /* workers that may join this call */
+  _Alignas(64) atomic_int claimed; /* one caller at a time */
+  _Alignas(64) _Atomic uint64_t gate;
+  int64_t count, draw;        /* jobs, and how many numbers one draw takes */
+  double alone, ended;        /* seconds lately worked while others slept; until when */
   void (*job)(void *, int64_t);
   void *context;
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER,
-          .wake = PTHREAD_COND_INITIALIZER,
-          .left = PTHREAD_COND_INITIALIZER};
+  _Alignas(64) _Atomic int64_t next;
+  atomic_bool waking;         /* this call is worth waking sleepers for */
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .left = PTHREAD_COND_INITIALIZER};
 
 static _Thread_local int pool_slot;
 
@@ -54,9 +80,9 @@ static int pool_clamp(int64_t count) {
 }
 
 int tg_thread_count(void) {
-  int chosen = atomic_load(&pool.chosen);
+  int chosen = atomic_load_explicit(&pool.chosen, memory_order_relaxed);
   if (chosen > 0) return chosen;
-  int machine = atomic_load(&pool.machine);
+  int machine = atomic_load_explicit(&pool.machine, memory_order_relaxed);
   if (machine == 0) {
     int64_t wanted = tg_env_int("TG_THREADS", 0);
     machine = pool_clamp(wanted > 0 ? wanted : (int64_t)sysconf(_SC_NPROCESSORS_ONLN));
@@ -71,80 +97,141 @@ void tg_threads_set(int count) {
 
 int tg_thread_slot(void) { return pool_slot; }
 
-/* Draws job numbers until they run out. */
-static void pool_work(void) {
-  for (;;) {
-    int64_t i = atomic_fetch_add(&pool.next, 1);
-    if (i >= pool.count) return;
-    pool.job(pool.context, i);
-  }
+/* Draws job numbers and runs them; false when they have run out. */
+static bool pool_draw(void) {
+  int64_t i = atomic_fetch_add_explicit(&pool.next, pool.draw, memory_order_relaxed);
+  int64_t end = i + pool.draw < pool.count ? i + pool.draw : pool.count;
+  for (; i < end; i++) pool.job(pool.context, i);
+  return end < pool.count;
 }
 
-static bool pool_join(int slot) {
-  int gate = atomic_load(&pool.gate);
-  while (gate & POOL_OPEN)
-    if (atomic_compare_exchange_weak(&pool.gate, &gate, gate + 1)) {
-      if (slot <= pool.limit) pool_work();
-      if (atomic_fetch_sub(&pool.gate, 1) == 1) { /* shut, and the last one out */
-        pthread_mutex_lock(&pool.lock);
-        pthread_cond_signal(&pool.left);
-        pthread_mutex_unlock(&pool.lock);
-      }
-      return true;
-    }
+/* Whether a worker that this call could use sleeps. */
+static bool pool_sleeper(int helpers) {
+  int workers = atomic_load(&pool.workers);
+  for (int i = 0; i < helpers && i < workers; i++)
+    if (atomic_load(&pool.worker[i].asleep)) return true;
   return false;
 }
 
-/* Sleeps until the gate opens. Checks under the lock: the caller opens the gate
- * first and takes the lock afterwards, so no wake-up is lost. */
-static void pool_sleep(void) {
+static void pool_wake(int helpers) {
+  int workers = atomic_load(&pool.workers);
+  for (int i = 0; i < helpers && i < workers; i++) {
+    pool_worker *w = &pool.worker[i];
+    if (!atomic_load(&w->asleep) || !atomic_exchange(&w->asleep, false)) continue;
+    pthread_mutex_lock(&pool.lock);
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&pool.lock);
+    return;
+  }
+}
+
+/* ---- waiting */
+
+typedef struct pool_place { /* where a worker stands */
+  int slot;
+  uint64_t call;            /* the last one it joined */
+} pool_place;
+
+static bool pool_wanted(const pool_place *at) {
+  uint64_t gate = atomic_load(&pool.gate);
+  return at->slot <= POOL_LIMIT_OF(gate) && POOL_CALL_OF(gate) != at->call;
+}
+
+static bool pool_wanted_or_stopped(const pool_place *at) {
+  return pool_wanted(at) || atomic_load(&pool.stop);
+}
+
+static bool pool_empty(const pool_place *at) {
+  (void)at;
+  return (atomic_load(&pool.gate) & POOL_INSIDE) == 0;
+}
+
+/* Looks until `ready` says yes; false when that takes longer than a sleep costs
+ * or the processor is wanted by others. */
+static bool pool_watch(bool (*ready)(const pool_place *), const pool_place *at) {
+  double first = -1, before = -1;
+  for (;;) {
+    for (int i = 0; i < POOL_LOOKS; i++) {
+      if (ready(at)) return true;
+      pool_relax();
+    }
+    double now = tg_seconds();
+    if (first < 0) first = now;
+    if (now - first > POOL_WATCH || (before >= 0 && now - before > POOL_TAKEN)) return ready(at);
+    before = now;
+    sched_yield();
+  }
+}
+
+/* ---- workers */
+
+static void pool_join(pool_place *at) {
+  uint64_t gate = atomic_load(&pool.gate);
+  while (at->slot <= POOL_LIMIT_OF(gate)) {
+    if (!atomic_compare_exchange_weak(&pool.gate, &gate, gate + 1)) continue;
+    at->call = POOL_CALL_OF(gate);
+    if (atomic_load(&pool.waking)) pool_wake(POOL_LIMIT_OF(gate));
+    while (pool_draw()) {
+    }
+    gate = atomic_fetch_sub(&pool.gate, 1);
+    if ((gate & POOL_INSIDE) != 1 || !(gate & POOL_WAITED)) return;
+    pthread_mutex_lock(&pool.lock); /* the last one out, and somebody waits */
+    pthread_cond_signal(&pool.left);
+    pthread_mutex_unlock(&pool.lock);
+    return;
+  }
+}
+
+/* Sleeps until woken. Says so before it looks a last time, and a caller opens
+ * the gate before it looks who sleeps: no wake-up is lost. One that comes too
+ * late for the call watches again: more calls are likely to follow. */
+static void pool_sleep(const pool_place *at) {
+  pool_worker *me = &pool.worker[at->slot - 1];
   pthread_mutex_lock(&pool.lock);
-  pool.sleeping++;
-  while (!(atomic_load(&pool.gate) & POOL_OPEN) && !atomic_load(&pool.stop))
-    pthread_cond_wait(&pool.wake, &pool.lock);
-  pool.sleeping--;
+  atomic_store(&me->asleep, true);
+  if (!pool_wanted_or_stopped(at)) pthread_cond_wait(&me->wake, &pool.lock);
+  atomic_store(&me->asleep, false);
   pthread_mutex_unlock(&pool.lock);
 }
 
 static void *pool_thread(void *number) {
-  int slot = (int)(intptr_t)number, idle = 0;
-  pool_slot = slot;
+  pool_place at = {.slot = (int)(intptr_t)number};
+  pool_slot = at.slot;
   while (!atomic_load(&pool.stop)) {
-    if (pool_join(slot)) {
-      idle = 0;
-      /* the numbers have run out: let the caller shut the gate */
-      for (int i = 0; i < POOL_SPIN && (atomic_load(&pool.gate) & POOL_OPEN); i++) pool_relax();
-    } else if (++idle < POOL_SPIN) {
-      pool_relax();
-    } else {
-      pool_sleep();
-      idle = 0;
-    }
+    if (pool_wanted(&at)) pool_join(&at);
+    else if (!pool_watch(pool_wanted_or_stopped, &at)) pool_sleep(&at);
   }
   return NULL;
 }
 
-/* Starts workers up to `wanted`, as far as the system lets us; wakes those
- * that sleep. The gate is open already. */
-static void pool_call(int wanted) {
+/* ---- callers */
+
+/* Starts workers up to `wanted`, as far as the system lets us. The call's number
+ * is never 0, so a new worker has joined none. */
+static void pool_start(int wanted) {
   pthread_mutex_lock(&pool.lock);
-  while (pool.workers < wanted) {
-    void *slot = (void *)(intptr_t)(pool.workers + 1);
-    if (pthread_create(&pool.worker[pool.workers], NULL, pool_thread, slot) != 0) break;
-    pool.workers++;
+  for (int n = atomic_load(&pool.workers); n < wanted; n++) {
+    pool_worker *w = &pool.worker[n];
+    if (pthread_cond_init(&w->wake, NULL) != 0) break;
+    atomic_store(&w->asleep, false);
+    if (pthread_create(&w->thread, NULL, pool_thread, (void *)(intptr_t)(n + 1)) != 0) {
+      pthread_cond_destroy(&w->wake);
+      break;
+    }
+    atomic_store(&pool.workers, n + 1);
   }
-  if (pool.sleeping > 0) pthread_cond_broadcast(&pool.wake);
   pthread_mutex_unlock(&pool.lock);
 }
 
+/* Shuts the gate and waits until the last worker is out. */
 static void pool_close(void) {
-  atomic_fetch_and(&pool.gate, ~POOL_OPEN);
-  for (int i = 0; i < POOL_SPIN; i++) {
-    if (atomic_load(&pool.gate) == 0) return;
-    pool_relax();
-  }
+  uint64_t shut = ~POOL_LIMIT(0xffff);
+  if (!(atomic_fetch_and(&pool.gate, shut) & POOL_INSIDE)) return;
+  if (pool_watch(pool_empty, NULL)) return;
   pthread_mutex_lock(&pool.lock);
-  while (atomic_load(&pool.gate) != 0) pthread_cond_wait(&pool.left, &pool.lock);
+  atomic_fetch_or(&pool.gate, POOL_WAITED);
+  while (!pool_empty(NULL)) pthread_cond_wait(&pool.left, &pool.lock);
+  atomic_fetch_and(&pool.gate, ~POOL_WAITED);
   pthread_mutex_unlock(&pool.lock);
 }
 
@@ -155,8 +242,38 @@ static void pool_alone(int64_t count, void (*job)(void *, int64_t), void *contex
   pool_slot = slot;
 }
 
+/* Draws while helpers sleep, and wakes them when that is worth it. */
+static void pool_work_and_wake(int helpers) {
+  double start = tg_seconds(), now = start;
+  if (start - pool.ended > POOL_WATCH) pool.alone = 0; /* nobody would have stayed awake */
+  while (pool_draw()) {
+    now = tg_seconds();
+    double done = (double)atomic_load_explicit(&pool.next, memory_order_relaxed);
+    double left = (now - start) * ((double)pool.count / done - 1);
+    if (pool.alone + left < POOL_WORTH) continue;
+    atomic_store(&pool.waking, true);
+    pool_wake(helpers);
+  }
+  pool.ended = tg_seconds();
+  pool.alone = atomic_load(&pool.waking) ? 0 : pool.alone + pool.ended - start;
+}
+
+static void pool_together(int64_t count, int helpers) {
+  uint64_t call = POOL_CALL_OF(atomic_load(&pool.gate)) + 1;
+  if (call >> 32) call = 1;
+  pool.draw = count / ((helpers + 1) * POOL_DRAWS) + 1;
+  atomic_store(&pool.next, 0);
+  atomic_store(&pool.waking, false);
+  if (atomic_load(&pool.workers) < helpers) pool_start(helpers);
+  atomic_store(&pool.gate, call << 32 | POOL_LIMIT(helpers));
+  if (pool_sleeper(helpers)) pool_work_and_wake(helpers);
+  while (pool_draw()) {
+  }
+  pool_close();
+}
+
 void tg_parallel(int64_t count, void (*job)(void *context, int64_t i), void *context) {
-  int helpers = tg_thread_count() - 1;
+  int helpers = count > 1 ? tg_thread_count() - 1 : 0;
   if (helpers > count - 1) helpers = (int)(count - 1);
   if (helpers <= 0 || atomic_exchange(&pool.claimed, 1)) {
     pool_alone(count, job, context);
@@ -165,14 +282,9 @@ void tg_parallel(int64_t count, void (*job)(void *context, int64_t i), void *con
   int slot = pool_slot;
   pool_slot = 0;
   pool.count = count;
-  pool.limit = helpers;
   pool.job = job;
   pool.context = context;
-  atomic_store(&pool.next, 0);
-  atomic_store(&pool.gate, POOL_OPEN);
-  pool_call(helpers);
-  pool_work();
-  pool_close();
+  pool_together(count, helpers);
   pool_slot = slot;
   atomic_store(&pool.claimed, 0);
 }
@@ -237,13 +349,16 @@ static void scratch_free(void) {
 void tg_threads_stop(void) {
   scratch_free();
   if (atomic_exchange(&pool.claimed, 1)) return; /* in use: nothing to stop now */
+  int workers = atomic_load(&pool.workers);
   pthread_mutex_lock(&pool.lock);
-  int workers = pool.workers;
   atomic_store(&pool.stop, 1);
-  pthread_cond_broadcast(&pool.wake);
+  for (int i = 0; i < workers; i++) pthread_cond_signal(&pool.worker[i].wake);
   pthread_mutex_unlock(&pool.lock);
-  for (int i = 0; i < workers; i++) pthread_join(pool.worker[i], NULL);
-  pool.workers = 0;
+  for (int i = 0; i < workers; i++) {
+    pthread_join(pool.worker[i].thread, NULL);
+    pthread_cond_destroy(&pool.worker[i].wake);
+  }
+  atomic_store(&pool.workers, 0);
   atomic_store(&pool.stop, 0);
   atomic_store(&pool.claimed, 0);
 }

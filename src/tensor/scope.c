@@ -150,7 +150,9 @@ tg_tensor *tg_take_ownership(tg_tensor *t) {
 }
 
 static void drop_tensor(tg_tensor *t, void *dying) {
-  if (!t || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1) return;
+  if (!t || (atomic_load_explicit(&t->refs, memory_order_acquire) != 1 &&
+             atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1))
+    return;
   tg_tensor **list = dying;
   t->next = *list;
   *list = t;
@@ -167,7 +169,7 @@ void tg_release(tg_tensor *t) {
     tg_node_release(t->node);
     tg_free(t->name);
     tg_free(t);
-    tg_count_add(&tg_count.tensors, -1);
+    tg_count_own(TG_COUNT_TENSORS, -1);
   }
 }
 
@@ -176,5 +178,7 @@ void tg_release(tg_tensor *t) {
 void tg_shutdown(void) {
   tg_at_thread_end(clean_thread);
   tg_thread_clean();
-  if (!atomic_load(&tg_count.tensors)) tg_runtime_shutdown();
+  if (tg_count_of(TG_COUNT_TENSORS)) return;
+  tg_runtime_shutdown();
+  tg_cache_clear();
 }

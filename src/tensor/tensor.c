@@ -12,24 +12,35 @@
 
 /* ---- handles */
 
-tg_tensor *tg_tensor_new_owned(tg_node *node) {
-  if (!node) return NULL;
+/* A handle that takes a reference to the node over. */
+static tg_tensor *tensor_around(tg_node *own) {
+  if (!own) return NULL;
   tg_tensor *t = tg_alloc_zero(sizeof *t);
-  if (!t) return NULL;
+  if (!t) {
+    tg_node_release(own);
+    return NULL;
+  }
   atomic_init(&t->refs, 1);
-  t->node = tg_node_retain(node);
-  tg_count_add(&tg_count.tensors, 1);
+  t->node = own;
+  tg_count_own(TG_COUNT_TENSORS, 1);
   return t;
 }
 
-tg_tensor *tg_tensor_new(tg_node *node) {
-  tg_tensor *t = tg_tensor_new_owned(node);
+tg_tensor *tg_tensor_new_owned(tg_node *node) { return tensor_around(tg_node_retain(node)); }
+
+static tg_tensor *tensor_in_scope(tg_tensor *t) {
   if (t) tg_scope_add(tg_current_scope(), t);
   return t;
 }
 
+tg_tensor *tg_tensor_new(tg_node *node) { return tensor_in_scope(tg_tensor_new_owned(node)); }
+
+tg_tensor *tg_tensor_claim(int64_t mark, tg_node *node) {
+  return tensor_in_scope(tensor_around(tg_pool_claim(mark, node)));
+}
+
 tg_tensor *tg_wrap(int64_t mark, tg_node *node) {
-  tg_tensor *t = tg_tensor_new(node);
+  tg_tensor *t = tg_tensor_claim(mark, node);
   tg_pool_drain(mark);
   return t;
 }
@@ -89,12 +100,11 @@ int64_t tg_check_shape(const char *call, tg_shape shape, tg_dtype dtype) {
               tg_shape_text(shape.dim, shape.ndim));
       return -1;
     }
-    if (!empty && shape.dim[i] > most / numel) {
+    if (!empty && (__builtin_mul_overflow(numel, shape.dim[i], &numel) || numel > most)) {
       tg_fail("%s: shape %s has more elements than memory can hold", call,
               tg_shape_text(shape.dim, shape.ndim));
       return -1;
     }
-    if (!empty) numel *= shape.dim[i];
   }
   return empty ? 0 : numel;
 }

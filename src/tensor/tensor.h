@@ -58,6 +58,8 @@ struct tg_scope {
 
 /* A tensor in the innermost scope over `node`, which it retains. NULL: NULL. */
 tg_tensor *tg_tensor_new(tg_node *node);
+/* The same for a node that nobody goes on with but through the tensor. */
+tg_tensor *tg_tensor_claim(int64_t mark, tg_node *node);
 /* The same, then drains the pool to `mark`: the end of a function on nodes. */
 tg_tensor *tg_wrap(int64_t mark, tg_node *node);
 /* The same as tg_tensor_new, in no scope: the caller owns the reference. */
