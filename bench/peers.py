@@ -272,7 +272,10 @@ class Tinygrad:
     def __init__(self):
         import tinygrad
         from tinygrad import nn
+        from tinygrad.helpers import Context
         self.T, self.nn, self.jit = tinygrad.Tensor, nn, tinygrad.TinyJit
+        self.training = lambda: Context(TRAINING=1)
+        self.wait = tinygrad.Device[tinygrad.Device.DEFAULT].synchronize
         self.T.manual_seed(1)
 
     def labels(self, n, classes=10):
@@ -284,7 +287,7 @@ class Tinygrad:
     def trainer(self, forward, optimizer, data):
         @self.jit
         def step(x, y):
-            with self.T.train():
+            with self.training():
                 optimizer.zero_grad()
                 loss = forward(x).sparse_categorical_crossentropy(y).backward()
                 return loss.realize(*optimizer.schedule_step())
@@ -320,17 +323,14 @@ class Tinygrad:
                              for _ in range(steps)])
 
     def jitted(self, f, *args):
-        f, device = self.jit(f), self.T.empty(1).device
-        from tinygrad import Device
+        f = self.jit(f)
 
         def run():
             f(*args)
-            Device[device].synchronize()
+            self.wait()
         return run
 
     def both_ways(self, f, leaves, others=(), scalar=False):
-        for x in leaves:
-            x.requires_grad_(True) if hasattr(x, "requires_grad_") else None
         grad = None if scalar else self.rand(*f(*leaves, *others).shape)
 
         def run(*args):
@@ -393,13 +393,6 @@ def timed(f):
     return (time.perf_counter() - start) * 1e3
 
 
-def make(peer, kind, sizes):
-    f = getattr(peer, kind, None)
-    if f is None:
-        raise NotImplementedError(f"{FRAMEWORK}: no {kind}")
-    return f(*map(int, sizes))
-
-
 def serve():
     peer, name, run = framework(), None, None
     for line in sys.stdin:
@@ -407,7 +400,7 @@ def serve():
             _, work, count, kind, *sizes = line.split()
             if work != name:
                 name, run = None, None
-                name, run = work, make(peer, kind, sizes)
+                name, run = work, getattr(peer, kind)(*map(int, sizes))
             print("times", *(f"{timed(run):.6f}" for _ in range(int(count))), flush=True)
         except Exception as e:
             name = None
@@ -415,7 +408,7 @@ def serve():
 
 
 def once(work, kind, *sizes):
-    run = make(framework(), kind, sizes)
+    run = getattr(framework(), kind)(*map(int, sizes))
     first = timed(run)
     made = (time.perf_counter() - START) * 1e3
     second = timed(run)
