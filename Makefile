@@ -53,7 +53,7 @@ SHARED   := $(BUILD)/libteenygrad.so
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all lib examples data mnist beautiful_mnist tests check test sanitize tsan valgrind hostile \
-        install uninstall amalgamation bench loc style clean help FORCE
+        install uninstall amalgamation bench bench-quick loc style clean help FORCE
 
 all: lib examples
 lib: $(LIBRARY) $(SHARED) $(BUILD)/teenygrad.pc
@@ -131,8 +131,12 @@ mnist: $(BUILD)/examples/mnist data
 beautiful_mnist: $(BUILD)/examples/beautiful_mnist data
 	$< --data $(BUILD)/data/mnist $(ARGS)
 
-bench: $(BENCHES)
-	@for program in $(BENCHES); do echo "== $$program"; $$program $(ARGS) || exit 1; done
+# ROWS="tiny8 matmul512/1" measures some rows; ARGS are options of bench/run.py.
+bench: $(BENCHES) $(SHARED) examples data
+	python3 bench/run.py --build $(BUILD) $(ARGS) $(ROWS)
+
+bench-quick: $(BENCHES)
+	TG_JIT=$${TG_JIT:-sync} $(BUILD)/bench/bench quick $(ROWS)
 
 # ----------------------------------------------------------------------- tests --
 # check: the test program alone. test: that, the programs, the documents, the
@@ -140,7 +144,7 @@ bench: $(BENCHES)
 check: $(BUILD)/tests data
 	$(CHECKER) $(BUILD)/tests $(SUITES)
 
-test: all tests data
+test: all tests data $(BENCHES)
 	@BUILD='$(BUILD)' CC='$(CC)' CXX='$(CXX)' MAKE='$(MAKE_COMMAND)' TG_LIBS='$(LIBS)' \
 	  tools/test.sh
 
@@ -192,7 +196,8 @@ help:
 	@echo 'make sanitize|tsan|valgrind|hostile   check under that tool, in a build folder of its own'
 	@echo 'make install|uninstall  PREFIX=/usr/local DESTDIR='
 	@echo 'make amalgamation     the library as build/amalgamation/teenygrad.c and teenygrad.h'
-	@echo 'make bench            the benchmarks'
+	@echo 'make bench            this library and other frameworks, installed from PyPI into build/bench-venv'
+	@echo 'make bench-quick      this library alone; ROWS="tiny8 mlp1" for some rows of either'
 	@echo 'make loc              lines per room'
 	@echo 'make style            the checks of habits that CI runs'
 	@echo 'make clean            removes the build folder'

@@ -15,6 +15,7 @@ piece 'tests' "$BUILD/tests"
 piece 'tests on the reference device' env TG_DEVICE=REF "$BUILD/tests" \
   ${REF_SUITES:-dtype_ op_ ops_ index_ random_ autograd_ optim_sgd optim_adam optim_lamb}
 piece 'programs' tests/test_programs.sh "$BUILD"
+piece 'benchmark' tests/test_bench.sh "$BUILD"
 piece 'documents' tests/test_docs.sh
 piece 'parity' tests/test_parity.sh
 piece 'install' tests/test_install.sh
