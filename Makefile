@@ -32,11 +32,11 @@ endif
 
 VERSION  := $(shell sed -n 's/^\#define TG_VERSION "\(.*\)"/\1/p' include/teenygrad/teenygrad.h)
 SONAME   := libteenygrad.so.$(firstword $(subst ., ,$(VERSION)))
-LIBS     := $(if $(filter 1,$(ZLIB)),-lz) -lm -pthread
+LIBS     := $(if $(filter 1,$(ZLIB)),-lz) -lm -ldl -pthread
 # V=1 shows the commands in full.
 Q        := $(if $(V),,@)
 SAY       = $(if $(V),,@echo '$(1)')
-COMPILE   = $(CC) -std=c11 $(CFLAGS) $(WARNINGS) -fPIC -pthread -Iinclude -Isrc \
+COMPILE   = $(CC) -std=c11 $(CFLAGS) $(WARNINGS) -fPIC -pthread -Iinclude -Isrc -I$(BUILD)/gen \
             $(if $(filter 1,$(ZLIB)),-DTG_ZLIB) $(CPPFLAGS)
 
 # ----------------------------------------------------- what the folders hold --
@@ -62,6 +62,12 @@ tests: $(BUILD)/tests $(FUZZERS)
 data: $(MNIST)
 
 # -------------------------------------------------------- how files are made --
+# The text that generated kernels begin with, as C strings.
+$(BUILD)/gen/prelude.inc: src/backend/c/prelude.h tools/strings.sh
+	@mkdir -p $(@D)
+	@tools/strings.sh $< > $@
+$(BUILD)/obj/backend/c/prelude.o: $(BUILD)/gen/prelude.inc
+
 # An object depends on its source, on the headers it read last time (the .d
 # files) and on the command line that made it ($(BUILD)/flags).
 $(BUILD)/obj/%.o: src/%.c $(BUILD)/flags

@@ -180,6 +180,8 @@ typedef struct tg_counters {
   int64_t bytes, peak_bytes;
   int64_t buffer_bytes, peak_buffer_bytes;
   int64_t kernels_run, kernels_compiled;
+  int64_t kernels_generated;          /* of those compiled: as C, now in use */
+  int64_t compiler_runs, units_cached; /* C compilers started; units found in the cache */
   int64_t schedules, schedules_replayed;
 } tg_counters;
 tg_counters tg_get_counters(void);

@@ -77,6 +77,9 @@ tg_counters tg_get_counters(void) {
       .peak_buffer_bytes = tg_count.peak_buffer_bytes,
       .kernels_run = tg_count.kernels_run,
       .kernels_compiled = tg_count.kernels_compiled,
+      .kernels_generated = tg_count.kernels_generated,
+      .compiler_runs = tg_count.compiler_runs,
+      .units_cached = tg_count.units_cached,
       .schedules = tg_count.schedules,
       .schedules_replayed = tg_count.schedules_replayed,
   };

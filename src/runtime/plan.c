@@ -8,6 +8,7 @@
  * once.
  */
 #include "runtime/plan.h"
+#include "runtime/tiers.h"
 
 enum { ALIGN = 64 };
 
@@ -154,6 +155,7 @@ void tg_plan_free(tg_plan *plan) {
     tg_program_put(plan->action[i].program);
     tg_free(plan->action[i].entry);
   }
+  tg_tiers_forget(plan);
   tg_free(plan->action);
   tg_free(plan->place);
   tg_free(plan->key);
@@ -169,7 +171,7 @@ tg_plan *tg_plan_new(tg_graph *g) {
   bool done = plan->place && last;
   if (done) tg_schedule(g);
   for (int32_t i = 0; done && i < g->count; i++) done = plan_entry(plan, g, i);
-  done = done && place_temps(plan, g, last);
+  done = done && place_temps(plan, g, last) && tg_tiers_plan(plan) == 0;
   tg_free(last);
   if (done) return plan;
   tg_plan_free(plan);

@@ -13,12 +13,20 @@ typedef struct tg_program {
   tg_kernel *kernel;
   const tg_backend *backend;
   void *code;
+  _Atomic(const struct tg_c_kernel *) fast; /* generated; if it is there, it runs */
+  struct tg_unit *unit;                     /* that it is part of */
+  _Atomic bool settled;                     /* no use in generating it (again) */
   uint64_t hash;
   int64_t refs;
   struct tg_program *next;
 } tg_program;
 tg_program *tg_program_get(tg_kernel *kernel, int device); /* takes the kernel over */
 void tg_program_put(tg_program *program);
+void tg_program_keep(tg_program *program);  /* one reference more */
+bool tg_program_build(tg_program *program); /* makes the backend's code, if there is none */
+int tg_program_run(const tg_program *program, void *const *data);
+/* From now on the program runs as this kernel of the unit, which it retains. */
+void tg_program_adopt(tg_program *program, struct tg_unit *unit, const struct tg_c_kernel *kernel);
 
 /* Where the memory of an entry is during a run. */
 typedef enum tg_place_kind {
@@ -51,6 +59,7 @@ typedef struct tg_plan {
   int64_t actions, action_room;
   int64_t arena;        /* bytes */
   int64_t refs;         /* the cache, and each run */
+  struct tg_batch *batch; /* kernels that wait to be generated (tiers.c) */
   struct tg_plan *next;
 } tg_plan;
 

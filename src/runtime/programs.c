@@ -3,10 +3,12 @@
  * Two kernels with equal IR on one device share one program, across plans and
  * threads. One lock guards the table; it is taken when plans are made and
  * freed, never while kernels run. Plans own programs by reference, so a program
- * goes with the last plan that uses it.
+ * goes with the last plan that uses it. What code a program gets, and when, is
+ * decided in tiers.c.
  */
 #include <pthread.h>
 
+#include "backend/c/unit.h"
 #include "runtime/plan.h"
 
 enum { PROGRAM_BUCKETS = 1024 };
@@ -19,14 +21,9 @@ static tg_program *find_program(const tg_kernel *kernel, const tg_backend *backe
   return NULL;
 }
 
-static tg_program *compile(tg_kernel *kernel, const tg_backend *backend, uint64_t hash) {
+static tg_program *add_program(tg_kernel *kernel, const tg_backend *backend, uint64_t hash) {
   tg_program *p = tg_alloc_zero(sizeof *p);
   if (!p) return NULL;
-  p->code = backend->compile(kernel);
-  if (!p->code) {
-    tg_free(p);
-    return NULL;
-  }
   p->kernel = kernel;
   p->backend = backend;
   p->hash = hash;
@@ -42,11 +39,41 @@ tg_program *tg_program_get(tg_kernel *kernel, int device) {
   pthread_mutex_lock(&programs_lock);
   tg_program *p = find_program(kernel, backend, hash);
   bool known = p != NULL;
-  if (!p) p = compile(kernel, backend, hash);
+  if (!p) p = add_program(kernel, backend, hash);
   if (p) p->refs++;
   pthread_mutex_unlock(&programs_lock);
   if (known || !p) tg_kernel_free(kernel);
   return p;
+}
+
+void tg_program_keep(tg_program *p) {
+  pthread_mutex_lock(&programs_lock);
+  p->refs++;
+  pthread_mutex_unlock(&programs_lock);
+}
+
+bool tg_program_build(tg_program *p) {
+  pthread_mutex_lock(&programs_lock);
+  if (!p->code) p->code = p->backend->compile(p->kernel);
+  bool good = p->code != NULL;
+  pthread_mutex_unlock(&programs_lock);
+  return good;
+}
+
+int tg_program_run(const tg_program *p, void *const *data) {
+  const tg_c_kernel *fast = atomic_load_explicit(&p->fast, memory_order_acquire);
+  return fast ? tg_c_run(fast, data) : p->backend->run(p->code, data);
+}
+
+void tg_program_adopt(tg_program *p, tg_unit *unit, const tg_c_kernel *kernel) {
+  pthread_mutex_lock(&programs_lock);
+  if (!p->unit) {
+    tg_unit_retain(unit);
+    p->unit = unit;
+    atomic_store_explicit(&p->fast, kernel, memory_order_release);
+    atomic_fetch_add(&tg_count.kernels_generated, 1);
+  }
+  pthread_mutex_unlock(&programs_lock);
 }
 
 void tg_program_put(tg_program *p) {
@@ -60,7 +87,8 @@ void tg_program_put(tg_program *p) {
   }
   pthread_mutex_unlock(&programs_lock);
   if (!last) return;
-  p->backend->release(p->code);
+  if (p->code) p->backend->release(p->code);
+  tg_unit_release(p->unit);
   tg_kernel_free(p->kernel);
   tg_free(p);
 }

@@ -18,6 +18,8 @@
 #include "graph/node.h"
 #include "runtime/plan.h"
 #include "runtime/threads.h"
+#include "runtime/tiers.h"
+#include "backend/c/unit.h"
 
 /* ---- keys */
 
@@ -173,7 +175,7 @@ static int act(run *r, const tg_action *a) {
   for (int32_t s = 0; s < a->nslots; s++) r->data[s] = memory_of(r, a->entry[s]);
   int status = 0;
   if (a->program) {
-    status = a->program->backend->run(a->program->code, r->data);
+    status = tg_program_run(a->program, r->data);
     atomic_fetch_add_explicit(&tg_count.kernels_run, 1, memory_order_relaxed);
   } else {
     const tg_node *n = r->graph->entry[a->entry[0]].node;
@@ -233,6 +235,7 @@ static int realize_graph(tg_graph *g) {
   if (!plan) return -1;
   atomic_fetch_add(&tg_count.schedules, 1);
   if (replayed) atomic_fetch_add(&tg_count.schedules_replayed, 1);
+  if (replayed) tg_tiers_again(plan);
   if (tg_debug() >= 1) tg_debug_schedule(g, plan, replayed, tg_seconds() - start);
   if (!replayed) tg_draw(g, plan);
   int status = run_plan(g, plan);
@@ -255,6 +258,8 @@ int tg_runtime_realize(tg_node *const *nodes, int64_t count) {
 }
 
 void tg_runtime_shutdown(void) {
+  tg_tiers_stop();
   for (tg_plan *old; (old = take_oldest(0, 0));) put_plan(old);
+  tg_c_cache_end();
   tg_threads_stop();
 }

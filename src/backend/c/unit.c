@@ -82,7 +82,8 @@ bool tg_unit_find(tg_unit *u, tg_c_why *why) {
 static bool unit_write(const tg_unit *u, const char *path) {
   int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
-  if (!f) return fd >= 0 && close(fd), false;
+  if (!f && fd >= 0) close(fd);
+  if (!f) return false;
   bool good = fwrite(u->text.at, 1, (size_t)u->text.count, f) == (size_t)u->text.count;
   return fclose(f) == 0 && good;
 }
