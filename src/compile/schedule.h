@@ -1,4 +1,4 @@
-/* compile/schedule: which nodes become memory, and one kernel for each. */
+/* compile/schedule: which nodes become memory, and which kernels compute them. */
 #ifndef TG_SCHEDULE_H
 #define TG_SCHEDULE_H
 
@@ -68,14 +68,28 @@ void tg_schedule(tg_graph *graph);
  * Gives the entry it is the same memory as, or -1. */
 int32_t tg_schedule_alias(const tg_graph *graph, int32_t entry);
 
-/* The kernel that computes a stored entry. inputs[i] is the entry that slot i
- * reads; slot 0 is the output, with inputs[0] = entry. A scatter takes two
- * kernels: `part` 0 copies its base, part 1 scatters. NULL on failure. */
+/* Which stored entries are computed together (group.c): kernel k computes
+ * member[first[k]] .. member[first[k + 1] - 1], in an order that can run. Members of
+ * equal `base` run in one nest of loops, those over the axes of entry `base`. */
+typedef struct tg_groups {
+  int32_t *of, *base; /* by entry; -1: no kernel, an input or nothing to do */
+  bool *written;      /* by entry; a stored one that is not stays within its kernel */
+  int32_t *member;
+  int64_t *first;
+  int64_t count, members;
+} tg_groups;
+int tg_group(const tg_graph *graph, tg_groups *out); /* 0, or -1 and nothing to free */
+void tg_groups_free(tg_groups *groups);
+
+/* A kernel of the groups. inputs[i] is the entry behind slot i; the first `noutputs`
+ * are the members. A scatter takes two kernels: `part` 0 copies its base, part 1
+ * scatters. 0, or -1. */
 typedef struct tg_lowered {
   tg_kernel *kernel;
   int32_t *inputs;
   int64_t input_room;
 } tg_lowered;
-int tg_lower(const tg_graph *graph, int32_t entry, int part, tg_lowered *out);
+int tg_lower(const tg_graph *graph, const tg_groups *groups, int64_t kernel, int part,
+             tg_lowered *out);
 
 #endif
