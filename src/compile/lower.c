@@ -375,8 +375,7 @@ static void lower_scatter(lowering *l, const tg_node *n) {
 }
 
 /* "sum_128_10": the op that names the kernel, and the shape it makes. */
-static void name_kernel(const lowering *l, const tg_node *n) {
-  tg_kernel *k = l->b.kernel;
+static void name_kernel(tg_kernel *k, const tg_node *n) {
   const char *op = "map";
   int reduces = 0;
   for (int32_t i = 0; i < k->count; i++)
@@ -436,8 +435,6 @@ static void lower_all(lowering *l, int part) {
   if (part) lower_scatter(l, n);
   else lower_store(l, n);
   if (l->b.failed) return;
-  name_kernel(l, n);
-  count_flops(l->b.kernel);
   if (tg_debug() >= 3) l->b.kernel->origin = origin_text(l);
 }
 
@@ -447,6 +444,10 @@ int tg_lower(const tg_graph *graph, int32_t entry, int part, tg_lowered *out) {
   if (tg_builder_begin(&l.b) && memo_grow(&l)) lower_all(&l, part);
   else l.b.failed = true;
   out->kernel = tg_builder_end(&l.b);
+  if (out->kernel) {
+    name_kernel(out->kernel, graph->entry[entry].node);
+    count_flops(out->kernel);
+  }
   tg_free(l.memo);
   tg_free(l.table);
   if (out->kernel && tg_kernel_verify(out->kernel) == 0) return 0;
