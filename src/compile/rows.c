@@ -168,7 +168,7 @@ static bool surely_stored(const tg_graph *g, const tg_entry *e, const tg_entry *
   bool enlarges = op == TG_OP_PAD || op == TG_OP_UNWINDOW || op == TG_OP_WINDOW;
   if (tg_schedule_is_memory(x) || e->joins) return false;
   if (op == TG_OP_COPY) return true;
-  if (repeats) return x->reads && (x->reduced || x->heavy);
+  if (repeats) return x->reads && (x->reduced || (x->heavy && x->node->numel > 1));
   if (x->spread_of >= 0 && row_shifts(e)) return x->stage > 1;
   if (enlarges) return x->reduced && !x->sum_chain;
   if (row_class(e) == TG_CLASS_INDEX) return x->reduced;

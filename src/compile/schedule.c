@@ -286,14 +286,15 @@ static void decide_reduce(tg_graph *g, tg_entry *e, int32_t i) {
   e->epilogue = true;
 }
 
-/* Repeating an expression below an expansion is only worth it for casts, and where
- * the expansion leads back to the rows that a reduce has folded. */
+/* Repeating an expression below an expansion is only worth it for casts, for single
+ * numbers, and where the expansion leads back to the rows that a reduce has folded. */
 static void decide_move(tg_graph *g, tg_entry *e) {
   tg_entry x = view(g, e->src[0]);
   tg_op op = e->node->op;
   bool joins = e->joins && (x.reduce < 0 || (x.by_row && !x.spread));
   bool repeats = op == TG_OP_EXPAND || (op == TG_OP_WINDOW && e->node->numel > 2 * x.node->numel);
-  if (repeats && !joins && x.loads && (x.reduce >= 0 || x.cost > 0)) store_below(g, e->src[0]);
+  bool often = x.cost > 0 && x.node->numel > 1; /* a single number: once per kernel */
+  if (repeats && !joins && x.loads && (x.reduce >= 0 || often)) store_below(g, e->src[0]);
   bool enlarges = op == TG_OP_PAD || op == TG_OP_UNWINDOW || op == TG_OP_WINDOW;
   bool shifts = op != TG_OP_RESHAPE && op != TG_OP_EXPAND;
   if (x.reduce >= 0 && ((enlarges && !x.sum_chain) || (shifts && x.spread)))
