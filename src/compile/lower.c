@@ -392,8 +392,7 @@ static void lower_scatter(lowering *l, int32_t entry) {
 
 /* "sum_128_10": the op that names the kernel, and the shape it makes; "sum_128_10_x4"
  * with so many stores. */
-static void name_kernel(const lowering *l, const tg_node *n) {
-  tg_kernel *k = l->b.kernel;
+static void name_kernel(tg_kernel *k, const tg_node *n) {
   const char *op = "map";
   int reduces = 0;
   for (int32_t i = 0; i < k->count; i++)
@@ -452,8 +451,6 @@ static void lower_all(lowering *l, int part) {
   for (int32_t m = 0; m < count && !part; m++) lower_store(l, m, member[m]);
   if (part) lower_scatter(l, member[0]);
   if (l->b.failed) return;
-  name_kernel(l, l->graph->entry[member[0]].node);
-  count_flops(l->b.kernel);
   if (tg_debug() >= 3) l->b.kernel->origin = origin_text(l);
 }
 
@@ -465,6 +462,10 @@ int tg_lower(const tg_graph *graph, const tg_groups *groups, int64_t kernel, int
   if (tg_builder_begin(&l.b) && memo_grow(&l)) lower_all(&l, part);
   else l.b.failed = true;
   out->kernel = tg_builder_end(&l.b);
+  if (out->kernel) {
+    name_kernel(out->kernel, graph->entry[groups->member[groups->first[kernel]]].node);
+    count_flops(out->kernel);
+  }
   tg_free(l.memo);
   tg_free(l.table);
   if (out->kernel && tg_kernel_verify(out->kernel) == 0) return 0;

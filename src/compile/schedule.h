@@ -32,9 +32,11 @@ typedef struct tg_entry {
   bool rooted;       /* surely stored, or movement over what is */
   bool joins;        /* an expansion that may stay with its reduce */
   bool alone;        /* needed where nothing else goes over its rows */
-  int32_t axes;      /* the entry whose axes bound those loops can follow, or -1 */
+  int32_t axes;      /* the entry whose axes the loops can follow at best, or -1 */
+  int32_t common;    /* the same for all its users, when it is shared */
   int32_t rows[2], other[2]; /* of the spaces it owns: the reduce; the space beside */
   int32_t over[2];   /* and how often a kernel goes over the rows there */
+  int32_t counted;   /* the space last counted so for a shared entry */
   int32_t npasses;
   uint64_t passes;   /* over the rows, in which it is needed */
 } tg_entry;
@@ -58,6 +60,8 @@ void tg_schedule_spaces(tg_graph *graph);
 bool tg_schedule_is_memory(const tg_entry *entry); /* by nature: always stored */
 /* Whether two reduces, or a reduce and an expansion, are about the same rows. */
 bool tg_schedule_same_rows(const tg_node *a, const tg_node *b);
+/* Whether all kernels that need a shared entry can follow the rows of its reduces. */
+bool tg_schedule_followed(const tg_graph *graph, const tg_entry *entry);
 /* Whether rows as long as this reduce's are worth going over again. */
 bool tg_schedule_rows_fit(const tg_node *reduce, int64_t loads);
 
