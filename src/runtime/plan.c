@@ -20,7 +20,7 @@ static bool add_action(tg_plan *plan, tg_program *program, int32_t *entry, int32
     tg_free(entry);
     return false;
   }
-  plan->action[plan->actions++] = (tg_action){program, entry, nslots};
+  plan->action[plan->actions++] = (tg_action){.program = program, .entry = entry, .nslots = nslots};
   return true;
 }
 
@@ -41,7 +41,10 @@ static bool add_copy(tg_plan *plan, const tg_graph *g, int32_t i) {
   if (!entry) return false;
   entry[0] = i;
   entry[1] = g->entry[i].src[0];
-  return add_action(plan, NULL, entry, 2);
+  if (!add_action(plan, NULL, entry, 2)) return false;
+  const tg_node *n = g->entry[i].node;
+  plan->action[plan->actions - 1].bytes = n->numel * tg_dtype_size(n->dtype);
+  return true;
 }
 
 /* Adds what computes entry i, and says where its memory is. */
