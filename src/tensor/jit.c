@@ -606,7 +606,7 @@ static bool call_fits(const tg_jit *jit, tg_list inputs, tg_tensor **outputs) {
 }
 
 /* Inputs are memory, each of its own: that is how they are told apart. */
-static bool inputs_fit(tg_list inputs) {
+static bool jit_inputs_fit(tg_list inputs) {
   for (int64_t i = 0; i < inputs.count; i++) {
     if (tg_is_null("tg_jit_call", inputs.items[i]) || !tg_realize(inputs.items[i])) return false;
     for (int64_t j = 0; j < i; j++)
@@ -646,7 +646,7 @@ static int jit_outside(tg_jit *jit, tg_list inputs, tg_tensor **outputs) {
 int tg_jit_call(tg_jit *jit, tg_list inputs, tg_tensor **outputs) {
   if (!call_fits(jit, inputs, outputs)) return -1;
   for (int i = 0; i < jit->outputs; i++) outputs[i] = NULL;
-  if (!inputs_fit(inputs)) return -1;
+  if (!jit_inputs_fit(inputs)) return -1;
   bool inside = tg_this_thread()->recording != NULL;
   int status = inside ? jit_inside(jit, inputs, outputs) : jit_outside(jit, inputs, outputs);
   for (int i = 0; i < jit->outputs; i++) {
