@@ -71,6 +71,8 @@ typedef struct tg_thread {
   bool training, no_grad;
   bool seeded;
   uint64_t seed, drawn;     /* tensor: the random generator */
+  struct tg_tape *tape;     /* runtime: where what is run is written down, or NULL */
+  struct tg_recording *recording; /* tensor: what tg_jit is recording, or NULL */
 } tg_thread;
 tg_thread *tg_this_thread(void);
 /* What the rooms above must let go when a thread ends; set once, any time. */

@@ -36,7 +36,8 @@ static bool add_kernel(tg_plan *plan, const tg_graph *g, const tg_groups *groups
     tg_free(lowered.inputs);
     return false;
   }
-  return add_action(plan, (tg_action){program, lowered.inputs, nslots, noutputs});
+  return add_action(plan, (tg_action){.program = program, .entry = lowered.inputs,
+                                      .nslots = nslots, .noutputs = noutputs});
 }
 
 static bool add_copy(tg_plan *plan, const tg_graph *g, int32_t i) {
@@ -44,7 +45,9 @@ static bool add_copy(tg_plan *plan, const tg_graph *g, int32_t i) {
   if (!entry) return false;
   entry[0] = i;
   entry[1] = g->entry[i].src[0];
-  return add_action(plan, (tg_action){NULL, entry, 2, 1});
+  const tg_node *n = g->entry[i].node;
+  return add_action(plan, (tg_action){.entry = entry, .nslots = 2, .noutputs = 1,
+                                      .bytes = n->numel * tg_dtype_size(n->dtype)});
 }
 
 static bool add_group(tg_plan *plan, const tg_graph *g, const tg_groups *groups, int64_t number) {

@@ -47,6 +47,7 @@ typedef struct tg_action {
   tg_program *program;  /* NULL: copy slot 1 to slot 0 */
   int32_t *entry;       /* the entry behind each slot, the outputs first */
   int32_t nslots, noutputs;
+  int64_t bytes;        /* that a copy copies */
 } tg_action;
 
 typedef struct tg_plan {
