@@ -18,8 +18,8 @@
  * stage of its user's kernel, which then goes over the row several times; rows.c
  * says when, and in how many places each node is needed. Then this file goes up, adds
  * up what each expression costs and decides. What an expression costs per element
- * counts once for each pass over the row: a store and a load cost as much as STORE
- * additions (about 0.5 ns; an exp, in vector code, 0.25).
+ * counts once for each pass over the row: a store and a load through memory cost as
+ * much as STORE additions (about 1 ns; an exp, in vector code, 0.5).
  */
 #include "compile/schedule.h"
 
