@@ -322,6 +322,9 @@ TEST(fusion_together) {
   TOGETHER(1, tg_sum(x), tg_sum(y));                  /* small nests, side by side */
   tg_tensor *s = tg_sum(x, .axis = TG_INTS(1)), *d = tg_exp(s);
   TOGETHER(1, s, d, tg_mul(d, s));
+  tg_tensor *z = data(TG_SHAPE(64, 33)), *big = data(TG_SHAPE(70000));
+  TOGETHER(1, tg_sum(x, .axis = TG_INTS(0)), tg_sum(tg_mul(x, z), .axis = TG_INTS(0)));
+  TOGETHER(1, tg_sum(big), tg_mul(tg_max(big), 2), tg_sum(tg_square(big))); /* one pass */
   tg_tensor *t = tg_sin(x);
   TOGETHER(2, t, tg_add(t, tg_flip(t, 0)));           /* at other positions: one by one */
   tg_tensor *a = tg_cos(x), *b = tg_sum(a), *c = tg_mul(a, tg_exp(b));

@@ -7,8 +7,9 @@
  *     its own. A node joins the nest of one that it reads element by element, and takes
  *     its value from the register; or one that reads the same memory element by element,
  *     and the memory is read once. So the gradient of a parameter, Adam's averages and
- *     the new parameter are one pass. A node that nobody outside its nest reads is not
- *     even written.
+ *     the new parameter are one pass. So are reductions over the same axes that read
+ *     the same memory below. A node that nobody outside its nest reads is not even
+ *     written.
  *   - A kernel of several nests, side by side: small ones, which take longer to start
  *     than to run.
  *
@@ -35,6 +36,7 @@ enum { MOST_LOOPS = TG_MAX_RANGES * 3 / 4, OPEN = 8 };
 /* What an expression is made of, down to memory. */
 typedef struct group_expression {
   int32_t ops, reduces, loops, reads;
+  int32_t reduce; /* one of them, an entry, or -1 */
   int64_t widest; /* elements of the largest node in it */
 } group_expression;
 
@@ -64,7 +66,8 @@ typedef struct grouping {
   int32_t *next;      /* entry -> the next member of its nest */
   int32_t *next_nest; /* nest -> the next one of its kernel */
   int32_t *reader;    /* memory -> a nest that reads it element by element, or -1 */
-  int32_t *mark;      /* entry -> the root of the walk + 1, times 4, and bits: see below */
+  int32_t *folder;    /* memory -> a nest that reduces it element by element, or -1 */
+  int32_t *mark;      /* entry -> the root of the walk + 1, shifted, and bits: see below */
   int64_t *need_at;   /* entry -> where its operands in memory begin in `need` */
   int32_t *need;      /* entries; those read not only at the same position: ~entry */
   int64_t needs, need_room;
@@ -74,7 +77,9 @@ typedef struct grouping {
 
 /* ---- what an expression reads */
 
-enum { SAME = 1, MOVED = 2 };
+/* How an expression reads memory: at the position of its result, at that of a reduce's
+ * operand, at others. */
+enum { SAME = 1, MOVED = 2, BELOW = 4, BITS = 3 };
 
 static bool group_is_memory(const tg_entry *e) { return e->stored || e->node->op == TG_OP_BUFFER; }
 
@@ -88,21 +93,23 @@ static bool group_keeps(tg_op op) {
   return op == TG_OP_RESHAPE;
 }
 
-static void group_count(const tg_node *n, group_expression *x) {
+static void group_count(const grouping *w, int32_t i, group_expression *x) {
+  const tg_node *n = w->g->entry[i].node;
   if (n->numel > x->widest) x->widest = n->numel;
   x->ops++;
   if (tg_op_table[n->op].class != TG_CLASS_REDUCE) return;
   x->reduces++;
+  x->reduce = i;
   if (n->src[0]->numel > x->widest) x->widest = n->src[0]->numel;
-  for (int i = 0; i < n->ndim; i++)
-    x->loops += tg_node_args(n)[0] >> i & 1 && tg_node_shape(n->src[0])[i] > 1;
+  for (int a = 0; a < n->ndim; a++)
+    x->loops += tg_node_args(n)[0] >> a & 1 && tg_node_shape(n->src[0])[a] > 1;
 }
 
 /* Marks entry i as read by `root`; puts it on the stack if that is news. */
 static bool group_reach(grouping *w, int32_t root, int32_t i, int bits, int64_t *depth) {
   int32_t *mark = &w->mark[i];
-  bool first = *mark >> 2 != root + 1;
-  if (first) *mark = (root + 1) << 2;
+  bool first = *mark >> BITS != root + 1;
+  if (first) *mark = (root + 1) << BITS;
   if ((*mark & bits) == bits) return true;
   *mark |= bits;
   if (group_is_memory(&w->g->entry[i])) {
@@ -111,30 +118,35 @@ static bool group_reach(grouping *w, int32_t root, int32_t i, int bits, int64_t 
     w->need[w->needs++] = i;
     return true;
   }
-  if (!tg_reserve((void **)&w->stack, &w->stack_room, *depth, sizeof *w->stack)) return false;
-  w->stack[(*depth)++] = bits == SAME ? i : ~i;
+  if (!tg_reserve((void **)&w->stack, &w->stack_room, *depth + 1, sizeof *w->stack)) return false;
+  w->stack[(*depth)++] = i;
+  w->stack[(*depth)++] = bits;
   return true;
+}
+
+/* How an op at a position asks its operands. */
+static int group_below(tg_op op, int bits) {
+  if (group_keeps(op)) return bits;
+  return bits == SAME && tg_op_table[op].class == TG_CLASS_REDUCE ? BELOW : MOVED;
 }
 
 /* Lists the memory that stored entry i is computed from. */
 static bool group_walk(grouping *w, int32_t i, group_expression *x) {
   int64_t depth = 0;
-  *x = (group_expression){0};
+  *x = (group_expression){.reduce = -1};
   w->need_at[i] = w->needs;
   for (int32_t at = i, bits = SAME;;) {
     const tg_entry *e = &w->g->entry[at];
-    group_count(e->node, x);
-    if (!group_keeps(e->node->op)) bits = MOVED;
+    group_count(w, at, x);
     for (int s = 0; s < 3 && e->src[s] >= 0; s++)
-      if (!group_reach(w, i, e->src[s], bits, &depth)) return false;
+      if (!group_reach(w, i, e->src[s], group_below(e->node->op, bits), &depth)) return false;
     if (!depth) break;
+    bits = w->stack[--depth];
     at = w->stack[--depth];
-    bits = at < 0 ? MOVED : SAME;
-    if (at < 0) at = ~at;
   }
   x->reads = (int32_t)(w->needs - w->need_at[i]);
   for (int64_t n = w->need_at[i]; n < w->needs; n++)
-    if (w->mark[w->need[n]] & MOVED) w->need[n] = ~w->need[n];
+    if (w->mark[w->need[n]] & (MOVED | BELOW)) w->need[n] = ~w->need[n];
   return true;
 }
 
@@ -172,10 +184,21 @@ static bool group_fits(const group_nest *t, const group_expression *x) {
          t->size.reads + x->reads <= MOST_NEST_READS;
 }
 
+/* Would the only reduce of the expression run in the loops of the nest's? */
+static bool group_one_pass(const grouping *w, const group_nest *t, const group_expression *x) {
+  bool one = t->size.reduces == 1 || w->out->one_pass[t->first];
+  if (x->reduces != 1 || !one) return false;
+  const tg_node *a = w->g->entry[t->size.reduce].node, *b = w->g->entry[x->reduce].node;
+  const tg_node *below = a->src[0];
+  return tg_node_args(a)[0] == tg_node_args(b)[0] && below->ndim == b->src[0]->ndim &&
+         memcmp(below->data, b->src[0]->data, (size_t)below->ndim * sizeof *below->data) == 0;
+}
+
 static bool group_can_join(grouping *w, int32_t i, const group_expression *x, int32_t t) {
   if (t < 0) return false;
   group_nest *nest = &w->nest[t];
-  if (nest->alone || x->reduces || !group_fits(nest, x)) return false;
+  if (nest->alone || !group_fits(nest, x)) return false;
+  if (x->reduces && !group_one_pass(w, nest, x)) return false;
   if (!group_follows(w->g->entry[nest->first].node, w->g->entry[i].node)) return false;
   int32_t level = group_level(w, i, t);
   if (level < 0 || (level > nest->level && nest->read)) return false;
@@ -183,7 +206,7 @@ static bool group_can_join(grouping *w, int32_t i, const group_expression *x, in
   return true;
 }
 
-/* The nest that entry i joins: that of an operand, or one that reads the same. */
+/* The nest that entry i joins: that of an operand, or one that reads or reduces the same. */
 static int32_t group_find(grouping *w, int32_t i, const group_expression *x) {
   for (int64_t n = w->needs - 1; n >= w->need_at[i]; n--)
     if (w->need[n] >= 0 && group_can_join(w, i, x, w->nest_of[w->need[n]]))
@@ -191,6 +214,10 @@ static int32_t group_find(grouping *w, int32_t i, const group_expression *x) {
   for (int64_t n = w->need_at[i]; n < w->needs; n++)
     if (w->need[n] >= 0 && group_can_join(w, i, x, w->reader[w->need[n]]))
       return w->reader[w->need[n]];
+  for (int64_t n = w->need_at[i]; x->reduces && n < w->needs; n++)
+    if (w->need[n] < 0 && w->mark[~w->need[n]] & BELOW &&
+        group_can_join(w, i, x, w->folder[~w->need[n]]))
+      return w->folder[~w->need[n]];
   return -1;
 }
 
@@ -210,13 +237,16 @@ static void group_join(grouping *w, int32_t i, const group_expression *x, int32_
   nest->stores++;
   nest->size.ops += x->ops;
   nest->size.reads += x->reads;
+  if (x->reduces && nest->stores > 1) w->out->one_pass[nest->first] = true;
   nest->size.reduces += x->reduces;
+  if (x->reduces) nest->size.reduce = x->reduce;
   nest->size.loops += x->loops;
   if (x->widest > nest->size.widest) nest->size.widest = x->widest;
   for (int64_t n = w->need_at[i]; n < w->needs; n++) {
     bool moved = w->need[n] < 0;
     int32_t from = moved ? ~w->need[n] : w->need[n], of = w->nest_of[from];
     if (!moved) w->reader[from] = t;
+    if (w->mark[from] & BELOW) w->folder[from] = t;
     if (of == t && !moved) continue;
     w->out->written[from] = true;
     if (of >= 0 && of != t) w->nest[of].read = true;
@@ -420,6 +450,7 @@ void tg_groups_free(tg_groups *groups) {
   tg_free(groups->member);
   tg_free(groups->first);
   tg_free(groups->written);
+  tg_free(groups->one_pass);
   memset(groups, 0, sizeof *groups);
 }
 
@@ -431,16 +462,18 @@ static bool group_reserve(grouping *w) {
   out->member = tg_alloc(count * sizeof *out->member);
   out->first = tg_alloc_zero((count + 1) * sizeof *out->first);
   out->written = tg_alloc_zero(count * sizeof *out->written);
+  out->one_pass = tg_alloc_zero(count * sizeof *out->one_pass);
   w->nest_of = tg_alloc(count * sizeof *w->nest_of);
   w->next = tg_alloc(count * sizeof *w->next);
   w->reader = tg_alloc(count * sizeof *w->reader);
+  w->folder = tg_alloc(count * sizeof *w->folder);
   w->mark = tg_alloc_zero(count * sizeof *w->mark);
   w->need_at = tg_alloc_zero(count * sizeof *w->need_at);
-  if (!out->of || !out->base || !out->member || !out->first || !out->written || !w->nest_of ||
-      !w->next || !w->reader || !w->mark || !w->need_at)
+  if (!out->of || !out->base || !out->member || !out->first || !out->written ||
+      !out->one_pass || !w->nest_of || !w->next || !w->reader || !w->folder || !w->mark || !w->need_at)
     return false;
   for (size_t i = 0; i < count; i++)
-    out->of[i] = out->base[i] = w->nest_of[i] = w->next[i] = w->reader[i] = -1;
+    out->of[i] = out->base[i] = w->nest_of[i] = w->next[i] = w->reader[i] = w->folder[i] = -1;
   return true;
 }
 
@@ -457,6 +490,7 @@ int tg_group(const tg_graph *graph, tg_groups *out) {
   tg_free(w.next);
   tg_free(w.next_nest);
   tg_free(w.reader);
+  tg_free(w.folder);
   tg_free(w.mark);
   tg_free(w.need_at);
   tg_free(w.need);

@@ -248,10 +248,11 @@ static bool folds_set(const lowering *l, int32_t i, const fold_set *set) {
  * rows have the same axes they share a loop. */
 static int32_t lower_reduce(lowering *l, const tg_entry *e, const int32_t *index, int32_t gate) {
   const tg_node *n = e->node;
-  fold_set set = {.stage = e->by_row ? e->stage : -1};
+  bool shares = e->by_row || l->groups->one_pass[l->base];
+  fold_set set = {.stage = shares ? e->stage : -1};
   for (int i = 0; i < n->ndim; i++)
     if (tg_node_args(n)[0] >> i & 1) set.size[set.count++] = tg_node_shape(n->src[0])[i];
-  for (int f = 0; f < l->nfolds && e->by_row; f++) {
+  for (int f = 0; f < l->nfolds && shares; f++) {
     const fold_set *known = &l->folds[f];
     if (known->stage != set.stage || known->count != set.count ||
         memcmp(known->size, set.size, sizeof set.size))
@@ -262,7 +263,7 @@ static int32_t lower_reduce(lowering *l, const tg_entry *e, const int32_t *index
   for (int i = 0; i < set.count; i++) set.at[i] = tg_ir_range(&l->b, set.size[i], TG_FOLD);
   int32_t result = lower_fold(l, e, index, gate, &set);
   if (l->b.failed || !folds_set(l, result, &set)) return result;
-  if (e->by_row && l->nfolds < FOLD_SETS) l->folds[l->nfolds++] = set;
+  if (shares && l->nfolds < FOLD_SETS) l->folds[l->nfolds++] = set;
   return result;
 }
 
@@ -395,7 +396,7 @@ static void lower_scatter(lowering *l, int32_t entry) {
 static void name_kernel(tg_kernel *k, const tg_node *n) {
   const char *op = "map";
   int reduces = 0;
-  for (int32_t i = 0; i < k->count; i++)
+  for (int32_t i = 0; i < k->count && k->ins[i].op != TG_OP_STORE; i++)
     if (k->ins[i].op == TG_OP_REDUCE && ++reduces)
       op = k->ins[i].fold == TG_OP_ADD ? "sum" : "max";
   if (reduces > 1) op = "rows";

@@ -78,6 +78,7 @@ int32_t tg_schedule_alias(const tg_graph *graph, int32_t entry);
 typedef struct tg_groups {
   int32_t *of, *base; /* by entry; -1: no kernel, an input or nothing to do */
   bool *written;      /* by entry; a stored one that is not stays within its kernel */
+  bool *one_pass;     /* by base: the reduces of its nest fold the same ranges */
   int32_t *member;
   int64_t *first;
   int64_t count, members;
