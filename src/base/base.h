@@ -84,7 +84,8 @@ void tg_thread_clean(void);
 typedef struct tg_counts {
   _Atomic int64_t all[TG_COUNTED]; /* of threads that have ended, or handed over */
   _Atomic int64_t buffers, peak_bytes, buffer_bytes, peak_buffer_bytes, kernels_run,
-      kernels_compiled, kernels_generated, compiler_runs, units_cached, schedules, schedules_replayed;
+      kernels_compiled, kernels_generated, compiler_runs, units_cached, schedules,
+      schedules_replayed;
 } tg_counts;
 extern tg_counts tg_count;
 static inline void tg_count_add(_Atomic int64_t *counter, int64_t n) {

@@ -222,7 +222,7 @@ static int run_actions(const tg_plan *plan, tg_buffer *const *buffer, char *aren
     for (int32_t s = 0; s < a->nslots; s++) {
       int32_t e = a->entry[s];
       data[s] = plan->place[e].kind == TG_PLACE_TEMP ? arena + plan->place[e].offset
-                                                     : buffer[e]->data;
+                                                     : buffer[e] ? buffer[e]->data : NULL;
     }
     double start = timed ? tg_seconds() : 0;
     status = act(a, data);
@@ -319,6 +319,7 @@ bool tg_taped_is_result(const tg_taped *run, int64_t entry) {
 }
 
 int tg_taped_run(const tg_taped *run, tg_buffer **buffer) {
+  tg_tiers_again(run->plan);
   if (make_results(run->plan, NULL, run->size, buffer) && run_on(run->plan, buffer) == 0)
     return 0;
   drop_results(run->plan, buffer);
