@@ -226,28 +226,22 @@ KERNEL = re.compile(r"^  (\S.*?) +\S+ +([\d.]+) ms +([\d.]+) GFLOP/s +([\d.]+) G
 
 
 def kernels(work, column, threads, options, works, runs=10):
-    """[(milliseconds per run, times per run, name, GFLOP/s)] of the kernels of one run, the
-    slowest first, from what DEBUG=2 prints."""
+    """The milliseconds of one run outside of kernels, and [(milliseconds per run, times per
+    run, name, GFLOP/s)], the slowest first, from what DEBUG=2 prints."""
     with tempfile.TemporaryFile("w+") as log:
         w = Worker(column, threads, options, works, log, DEBUG="2")
         w.times(work, 3)
         start = log.seek(0, os.SEEK_END)
-        w.times(work, runs)
+        wall = w.times(work, runs) or [0]
         w.close()
         log.seek(start)
         found = {}
         for m in filter(None, map(KERNEL.match, log)):
             ms, count, flops = found.get(m[1], (0, 0, 0))
             found[m[1]] = (ms + float(m[2]), count + 1, flops + float(m[2]) * float(m[3]))
-    return sorted(((ms / runs, count / runs, name, flops / ms if ms else 0)
-                   for name, (ms, count, flops) in found.items()), reverse=True)
-
-
-def kernels_text(found, count=3):
-    total = sum(k[0] for k in found)
-    worst = "; ".join(f"{name} {number(ms)} ms" + (f" ({gflops:.0f} GFLOP/s)" if gflops > 1 else "")
-                      for ms, _, name, gflops in found[:count])
-    return total, sum(k[1] for k in found), worst
+    outside = (sum(wall) - sum(ms for ms, _, _ in found.values())) / runs
+    return outside, sorted(((ms / runs, count / runs, name, flops / ms if ms else 0)
+                            for name, (ms, count, flops) in found.items()), reverse=True)
 
 
 def where(rows, results, column, options, works):
@@ -264,11 +258,13 @@ def where(rows, results, column, options, works):
         if column not in results[row]:
             continue
         seconds = statistics.median(results[row][column]) / 1e3
-        total, count, worst = kernels_text(kernels(work, column, threads, options, works))
+        outside, found = kernels(work, column, threads, options, works)
         lines.append([row, number(flops / seconds), number(gbytes / seconds),
                       f"{100 * flops / seconds / peaks[threads][0]:.0f}",
                       f"{100 * gbytes / seconds / peaks[threads][1]:.0f}",
-                      f"{count:.0f}", number(seconds * 1e3 - total), worst])
+                      f"{sum(k[1] for k in found):.0f}", number(outside),
+                      "; ".join(f"{name} {number(ms)} ms ({rate:.0f})"
+                                for ms, _, name, rate in found[:3])])
     return peaks, lines
 
 
@@ -366,13 +362,17 @@ def write(options, rows, columns, results, works):
     head, line = table(columns)
     ours = "sync" if "sync" in columns else "off"
     peaks, why = where(rows, results, ours, options, works)
-    rest = [list(p) for p in processes(options, works)]
+    rest = [["overhead: a replayed step, TG_JIT=" + c, number(
+        1e3 * statistics.median(results["overhead"][c])) + " us", "20 us"]
+            for c in ("off", "sync") if c in results.get("overhead", {})]
+    rest += [list(p) for p in processes(options, works)]
     peak_text = "; ".join(f"{n} thread{'s' * (n > 1)}: {f:.0f} GFLOP/s, {b:.0f} GB/s"
                           for n, (f, b) in sorted(peaks.items()))
     text = TEXT.format(machine="\n".join(machine(options)), command=" ".join(sys.argv), ours=ours,
                        times=markdown(head, [line(r, results[r]) for r in rows]),
                        where=markdown(["work", "GFLOP/s", "GB/s", "% of FMA peak", "% of bandwidth",
-                                       "kernels", "ms outside", "the three slowest kernels"], why),
+                                       "kernels", "ms outside",
+                                       "the three slowest kernels (GFLOP/s)"], why),
                        peaks=peak_text, rest=markdown(["what", "measured", "wanted"], rest))
     (ROOT / "docs/benchmarks.md").write_text(text)
 
@@ -400,7 +400,7 @@ graph, lookup and launches are what is left. An empty cell: that framework has n
 Operations of the contractions and bytes that must move at least once, both from the shapes, over the measured time
 of `TG_JIT={ours}`; percent of what a loop of multiply-adds in registers and a loop that reads memory reach on this
 machine in the same run ({peaks}). Rows whose data fit in a cache can pass 100 % of the bandwidth. *ms outside* is the
-time of a run less that of its kernels; those times, and the kernels that take the most, are what `DEBUG=2` shows.
+time of a run less that of its kernels, in runs with `DEBUG=2`, whose printing is included.
 
 {where}
 
@@ -462,9 +462,9 @@ def show_kernels(rows, options, works):
     for row in rows:
         work, _, threads = row.partition("/")
         for column in (c for c in ("off", "sync") if c in options.peers.split(",")):
-            found = kernels(work, column, int(threads or os.cpu_count()), options, works)
+            outside, found = kernels(work, column, int(threads or os.cpu_count()), options, works)
             print(f"{row}, {COLUMNS[column]}: {sum(k[1] for k in found):.0f} kernels, "
-                  f"{number(sum(k[0] for k in found))} ms")
+                  f"{number(sum(k[0] for k in found))} ms, {number(outside)} ms outside")
             for ms, count, name, gflops in found[:options.top]:
                 print(f"  {number(ms):>8} ms {count:6.1f} x {name} {gflops:.1f} GFLOP/s")
 
