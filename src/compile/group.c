@@ -470,10 +470,12 @@ static bool group_reserve(grouping *w) {
   w->mark = tg_alloc_zero(count * sizeof *w->mark);
   w->need_at = tg_alloc_zero(count * sizeof *w->need_at);
   if (!out->of || !out->base || !out->member || !out->first || !out->written ||
-      !out->one_pass || !w->nest_of || !w->next || !w->reader || !w->folder || !w->mark || !w->need_at)
+      !out->one_pass || !w->nest_of || !w->next || !w->reader || !w->folder || !w->mark ||
+      !w->need_at)
     return false;
   for (size_t i = 0; i < count; i++)
-    out->of[i] = out->base[i] = w->nest_of[i] = w->next[i] = w->reader[i] = w->folder[i] = -1;
+    out->of[i] = out->base[i] = w->nest_of[i] = w->next[i] = w->reader[i] = w->folder[i] =
+        -1;
   return true;
 }
 
