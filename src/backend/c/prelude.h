@@ -46,6 +46,8 @@ typedef struct tg_c_table {
 } tg_c_table;
 
 #define FN static inline __attribute__((always_inline, unused))
+/* A function of its own, which has all registers to itself. */
+#define APART static __attribute__((noinline))
 #define LANES_n (BYTES / 4)
 #define LANES_w (BYTES / 8)
 #define UNROLL _Pragma("GCC unroll 16")

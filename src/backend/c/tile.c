@@ -10,8 +10,7 @@ static void tile_fold_loops(c_render *r, const ct_plan *p) {
   for (int s = 0; s < p->inner.count; s++) {
     int range = p->inner.range[s];
     int64_t size = s ? p->inner.size[s] : p->cut;
-    if (s == p->inner.count - 1)
-      tg_c_line(r, "#pragma GCC unroll %d", size <= 8 ? (int)size : size % 4 == 0 ? 4 : 2);
+    if (s == p->inner.count - 1 && size <= 8) tg_c_line(r, "#pragma GCC unroll %d", (int)size);
     tg_c_open(r, "for (i64 i%d = 0; i%d < %lld; i%d++) {", range, range, (long long)size, range);
   }
 }
@@ -24,7 +23,7 @@ static void tile_function(c_render *r, const ct_plan *p) {
   c_expr a = tg_c_row_of(r, p->side[0].row, inner, false);
   c_expr b = p->side[1].in_place ? tg_c_row_of(r, p->side[1].row, inner, false)
                                  : tg_c_index(r, &p->inner, p->panel);
-  tg_c_open(r, "FN void k%d_tile(const %s *a, const i64 *row, const %s *b, %s *c, _Bool add) {",
+  tg_c_open(r, "APART void k%d_tile(const %s *a, const i64 *row, const %s *b, %s *c, _Bool add) {",
             r->number, type, type, type);
   tg_c_line(r, "const %s *p[%d];", type, p->rows);
   tg_c_line(r, "%s s[%d][%d];", vec, p->rows, p->vectors);
