@@ -189,7 +189,8 @@ static bool cache_seal(const char *object) {
   if (!f) return false;
   bool good = fstat(fileno(f), &st) == 0 && cache_hash(f, (uint64_t)st.st_size, hash);
   memcpy(seal, cache_magic, 8);
-  for (int i = 0; good && i < 8; i++) seal[8 + i] = (unsigned char)((uint64_t)st.st_size >> (8 * i));
+  for (int i = 0; good && i < 8; i++)
+    seal[8 + i] = (unsigned char)((uint64_t)st.st_size >> (8 * i));
   memcpy(seal + 16, hash, 32);
   good = good && fseek(f, 0, SEEK_END) == 0 && fwrite(seal, 1, sizeof seal, f) == sizeof seal;
   return fclose(f) == 0 && good;
