@@ -113,7 +113,7 @@ $(BUILD)/examples/%: examples/%.c $(LIBRARY) $(BUILD)/flags
 $(BUILD)/bench/%: bench/%.c $(LIBRARY) $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call SAY,cc $<)
-	$(Q)$(COMPILE) -MMD -MP $< -o $@ $(LDFLAGS) $(LIBRARY) $(LIBS) -ldl
+	$(Q)$(COMPILE) -MMD -MP $< -o $@ $(LDFLAGS) $(LIBRARY) $(LIBS)
 
 $(BUILD)/tests: $(TESTS) $(LIBRARY)
 	$(call SAY,ld $@)

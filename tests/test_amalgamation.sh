@@ -9,6 +9,7 @@ cc=${CC:-cc}
 dir=$build/amalgamation
 passed=0
 failed=0
+export TG_JIT=off
 
 check() { # WHAT COMMAND ...
   what=$1
@@ -29,7 +30,7 @@ check 'it compiles with warnings as errors' alone -O0 -std=c11 -Wall -Wextra -Wp
   -Wswitch-enum -Werror
 check 'it compiles alone' alone -O2
 check 'a program with it' "$cc" -O2 -I"$dir" -Iinclude -Iexamples examples/02_gradients.c \
-  "$dir/teenygrad.o" -lm -pthread -o "$dir/02_gradients"
+  "$dir/teenygrad.o" -lm -ldl -pthread -o "$dir/02_gradients"
 "$dir/02_gradients" >"$dir/out" 2>&1
 check 'the program runs' test "$?" = 0
 "$build/examples/02_gradients" >"$dir/want" 2>&1

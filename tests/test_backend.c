@@ -4,12 +4,14 @@
  *
  * First the machinery (random inputs per dtype, comparison), then families of
  * kernels: elementwise, casts, reductions, contractions, scatter, and random
- * ones of each family, which find the corners that nobody thought of.
+ * ones of each family, which find the corners that nobody thought of. At the end
+ * the same kernels once more, as generated C.
  */
 #include "test.h"
 
 #include "backend/backend.h"
 #include "backend/builtin/builtin.h"
+#include "backend/c/unit.h"
 #include "compile/build.h"
 #include "runtime/threads.h"
 
@@ -144,11 +146,18 @@ static void compare_threads(const tg_kernel *k, arena *a, const char *name) {
   }
 }
 
+static void collect(tg_kernel *k, double tolerance, const char *name);
+static bool collecting;
+
 /* Runs the kernel on both backends; frees it. */
 static void compare(tg_builder *b, double tolerance, const char *name) {
   tg_kernel *k = tg_builder_end(b);
   CHECK_OK(k && tg_kernel_verify(k) == 0);
   if (!k) return;
+  if (collecting) {
+    collect(k, tolerance, name);
+    return;
+  }
   arena mine, other;
   uint64_t before = seed;
   arena_make(k, &mine);
@@ -998,3 +1007,183 @@ TEST(backend_random_stores) {
 TEST(backend_random_nests) {
   for (uint64_t i = 4000; i < 4150; i++) random_nests(i);
 }
+
+/* ---- the same kernels as C: collected, and compiled a hundred at a time
+ *
+ * Starting a compiler costs more than a kernel, and compiling one more than running
+ * it: of a large family every n-th kernel is taken (all with TG_TEST_SLOW=1). */
+
+enum { UNIT_CASES = 100 };
+typedef struct unit_case {
+  tg_kernel *kernel;
+  double tolerance;
+  char name[128];
+  fill_kind fill_of[16];
+  int64_t fill_bound[16];
+  uint64_t seed;
+} unit_case;
+static unit_case unit_cases[UNIT_CASES];
+static int unit_count, unit_seen, unit_every, unit_done, unit_declined,
+    unit_allowed;
+static tg_unit *unit;
+
+static void run_case(const unit_case *c, const tg_c_kernel *code) {
+  const tg_kernel *k = c->kernel;
+  arena mine, other;
+  memcpy(fill_of, c->fill_of, sizeof fill_of);
+  memcpy(fill_bound, c->fill_bound, sizeof fill_bound);
+  seed = c->seed;
+  arena_make(k, &mine);
+  seed = c->seed;
+  arena_make(k, &other);
+  CHECK_INT(run_on(&tg_backend_reference, k, &other), 0);
+  arena_reset(k, &mine);
+  tg_threads_set(1);
+  CHECK_INT(tg_c_run(code, mine.data), 0);
+  for (int32_t s = 0; s < k->nslots; s++) {
+    size_t size = (size_t)(k->slot[s].numel * tg_dtype_size(k->slot[s].dtype));
+    compare_slot(k, s, mine.data[s], other.data[s], c->tolerance, c->name);
+    test_check(!memcmp((char *)mine.data[s] + size, (char *)mine.copy[s] + size, 64), __FILE__,
+               __LINE__, "%s: writes behind slot %d", c->name, s);
+    memcpy(other.data[s], mine.data[s], size);
+  }
+  arena_reset(k, &mine);
+  tg_threads_set(3);
+  CHECK_INT(tg_c_run(code, mine.data), 0);
+  tg_threads_set(0);
+  for (int32_t s = 0; s < k->nslots; s++)
+    test_check(!memcmp(mine.data[s], other.data[s],
+                       (size_t)(k->slot[s].numel * tg_dtype_size(k->slot[s].dtype))),
+               __FILE__, __LINE__, "%s: slot %d has other bits with 3 threads", c->name, s);
+  arena_free(k, &mine);
+  arena_free(k, &other);
+}
+
+static void run_unit(void) {
+  tg_c_why why = {{0}};
+  if (!unit) return;
+  bool sealed = tg_unit_seal(unit, unit_count, &why);
+  bool good = sealed && (tg_unit_find(unit, &why) || tg_unit_build(unit, false, &why));
+  test_check(good, __FILE__, __LINE__, "no unit, with \"%s\" and others: %s", unit_cases[0].name, why.text);
+  for (int i = 0; i < unit_count; i++) {
+    if (good) run_case(&unit_cases[i], unit->table->kernel[i]);
+    tg_kernel_free(unit_cases[i].kernel);
+  }
+  tg_unit_release(unit);
+  unit = NULL;
+  unit_count = 0;
+}
+
+/* Kernels with 16-bit floats stay built-in. */
+static bool has_halves(const tg_kernel *k) {
+  bool any = false;
+  for (int32_t s = 0; s < k->nslots; s++)
+    any = any || k->slot[s].dtype == TG_FLOAT16 || k->slot[s].dtype == TG_BFLOAT16;
+  return any;
+}
+
+static void collect(tg_kernel *k, double tolerance, const char *name) {
+  unit_case c = {k, tolerance, "", {0}, {0}, seed};
+  bool wanted = unit_seen++ % unit_every == 0;
+  if (wanted && !unit) unit = tg_unit_new();
+  tg_c_rendered done = wanted ? tg_unit_add(unit, k, unit_count) : TG_C_DECLINED;
+  CHECK(done != TG_C_FAILED);
+  if (wanted && done == TG_C_DECLINED && !has_halves(k)) {
+    unit_declined++;
+    if (unit_declined > unit_allowed)
+      test_check(false, __FILE__, __LINE__, "%s is not generated as C", name);
+  }
+  if (done != TG_C_DONE) {
+    tg_kernel_free(k);
+    return;
+  }
+  snprintf(c.name, sizeof c.name, "C: %s", name);
+  memcpy(c.fill_of, fill_of, sizeof fill_of);
+  memcpy(c.fill_bound, fill_bound, sizeof fill_bound);
+  unit_cases[unit_count++] = c;
+  unit_done++;
+  if (unit_count == UNIT_CASES) run_unit();
+}
+
+/* Kernels of a family, every n-th, as C; at most `declined` of them may not be. */
+static void as_c(void (*family)(void), int every, int declined) {
+  const char *slow = getenv("TG_TEST_SLOW");
+  unit_every = slow && *slow == '1' ? 1 : every;
+  unit_seen = unit_done = unit_declined = 0;
+  unit_allowed = declined;
+  collecting = true;
+  family();
+  run_unit();
+  collecting = false;
+  CHECK(unit_done > 0);
+}
+
+static void c_elementwise(void) {
+  test_backend_elementwise_sizes();
+  test_backend_permuted();
+  test_backend_pad_and_gate();
+  test_backend_iota_and_where();
+  test_backend_gather();
+  test_backend_division_by_constants();
+  test_backend_bitcasts();
+  test_backend_unpool();
+}
+TEST(c_kernels_elementwise) { as_c(c_elementwise, 1, 0); }
+
+static void c_float_ops(void) {
+  test_backend_float_ops();
+}
+TEST(c_kernels_float_ops) { as_c(c_float_ops, 1, 0); }
+
+static void c_int_ops(void) {
+  test_backend_int_ops();
+}
+TEST(c_kernels_int_ops) { as_c(c_int_ops, 1, 0); }
+
+static void c_casts(void) {
+  test_backend_casts();
+}
+TEST(c_kernels_casts) { as_c(c_casts, 1, 0); }
+
+static void c_reduce(void) {
+  test_backend_reduce_dtypes();
+  test_backend_reduce_two();
+  test_backend_max_pool();
+}
+TEST(c_kernels_reduce) { as_c(c_reduce, 1, 0); }
+
+static void c_reduce_shapes(void) {
+  test_backend_reduce_shapes();
+}
+TEST(c_kernels_reduce_shapes) { as_c(c_reduce_shapes, 1, 0); }
+
+static void c_rows(void) {
+  test_backend_rows();
+  test_backend_rows_of_channels();
+  test_backend_reduce_nested();
+}
+TEST(c_kernels_rows) { as_c(c_rows, 4, 1); }
+
+static void c_products(void) {
+  test_backend_products();
+}
+TEST(c_kernels_products) { as_c(c_products, 6, 0); }
+
+static void c_product_dtypes(void) {
+  test_backend_product_dtypes();
+  test_backend_product_long();
+  test_backend_product_of_expressions();
+}
+TEST(c_kernels_product_dtypes) { as_c(c_product_dtypes, 2, 0); }
+
+static void c_convolutions(void) {
+  test_backend_convolutions();
+}
+TEST(c_kernels_convolutions) { as_c(c_convolutions, 1, 0); }
+
+static void c_random(void) {
+  test_backend_random_elementwise();
+  test_backend_random_reduce();
+  test_backend_random_product();
+}
+TEST(c_kernels_random) { as_c(c_random, 3, 2); }

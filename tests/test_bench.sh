@@ -7,6 +7,7 @@ trap 'rm -rf "$tmp"' EXIT
 export TG_JIT="${TG_JIT:-off}" TG_CACHE_DIR="$tmp/cache"
 passed=0
 failed=0
+export TG_JIT=off
 
 # check WHAT COMMAND...: the command must succeed.
 check() {

@@ -19,7 +19,7 @@
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 build=${BUILD:-build}
 cc=${CC:-cc}
-libs=${TG_LIBS:--lz -lm -pthread}
+libs=${TG_LIBS:--lz -lm -ldl -pthread}
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 passed=0
@@ -42,8 +42,8 @@ ln -s "$build" "$tmp/root/build"
 ln -s "$root/.ci" "$tmp/root/.ci"
 cd "$tmp/root" || exit 1
 documents="README.md DEVELOPERS.md $(cd "$root" && ls docs/*.md)"
-unset TG_DEVICE TG_THREADS TG_GRAPH DEBUG
-export CI=1 MAKEFLAGS=
+unset TG_DEVICE TG_THREADS TG_GRAPH DEBUG TG_CC TG_CC_TIMEOUT TG_CACHE_MB
+export CI=1 MAKEFLAGS= TG_JIT=off TG_CACHE_DIR="$build/cache"
 
 # ---- blocks: one file each, and a line "number document line language info"
 # shellcheck disable=SC2086

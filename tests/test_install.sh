@@ -26,7 +26,7 @@ check() { # WHAT COMMAND ...
 # The make inside this test keeps the settings of the one around it (so nothing
 # is built again), not its job slots.
 MAKEFLAGS=$(echo "$MAKEFLAGS" | sed 's/ *-j[0-9]*//; s/ *--jobserver-[a-z]*=[^ ]*//')
-export MAKEFLAGS
+export MAKEFLAGS TG_JIT=off
 install() { $make install BUILD="$build" CC="$cc" "$@"; }
 
 prefix=$tmp/usr
@@ -72,7 +72,7 @@ if command -v pkg-config >/dev/null 2>&1; then
   # shellcheck disable=SC2046
   check 'a static program by pkg-config' $cc "$tmp/program.c" \
     $(pkg-config --cflags teenygrad) -L"$prefix/lib" -l:libteenygrad.a \
-    $(pkg-config --static --libs-only-l teenygrad | sed 's/-lteenygrad//') -pthread -o "$tmp/pcs"
+    $(pkg-config --static --libs-only-l teenygrad | sed 's/-lteenygrad//') -ldl -pthread -o "$tmp/pcs"
 fi
 
 # What the shared library shows is what the header declares: no more, no less.

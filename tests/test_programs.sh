@@ -12,6 +12,7 @@ trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM
 passed=0
 failed=0
+export TG_JIT=off
 
 # check WHAT COMMAND...: the command must succeed.
 check() {
@@ -65,6 +66,12 @@ says 'read wrongly'
 accuracy=$(sed -n 's/^test accuracy \(.*\) %/\1/p' "$tmp/out")
 check "accuracy $accuracy is not above 93" awk "BEGIN { exit !($accuracy + 0 > 93) }"
 echo "mnist: test accuracy $accuracy %, $(cat "$tmp/err")"
+
+# The same with generated C, which takes over while it trains.
+TG_JIT=async TG_CACHE_DIR=$tmp/cache "$bin/mnist" --data "$data" >"$tmp/out" 2>"$tmp/err"
+check 'mnist fails with TG_JIT=async' test $? -eq 0
+generated=$(sed -n 's/^test accuracy \(.*\) %/\1/p' "$tmp/out")
+check "accuracy $generated is not above 93" awk "BEGIN { exit !($generated + 0 > 93) }"
 
 # Saved weights classify as well as the trained ones did.
 run 0 "$bin/mnist" --data "$data" --load "$tmp/a.npz"

@@ -12,6 +12,10 @@
 cd "$(dirname "$0")/.." || exit 1
 out=${1:-build/amalgamation}
 mkdir -p "$out" || exit 1
+# What the Makefile makes from another file is made here too.
+gen=$(mktemp -d) || exit 1
+trap 'rm -rf "$gen"' EXIT
+tools/strings.sh src/backend/c/prelude.h >"$gen/prelude.inc" || exit 1
 
 sources=$(for room in base graph compile backend runtime autograd tensor nn io; do
   find src/$room -name '*.c' | LC_ALL=C sort
@@ -24,7 +28,7 @@ missing=$(find src -name '*.c' | grep -c .)
 
 # shellcheck disable=SC2086
 awk '
-  # Where an include leads: beside the including file, in src/, or in include/.
+  # Where an include leads: beside the including file, in src/, or made here.
   function find(name, from,    dir, path, line) {
     dir = from
     sub(/[^\/]*$/, "", dir)
@@ -32,11 +36,14 @@ awk '
     if ((getline line < path) >= 0) { close(path); return path }
     path = "src/" name
     if ((getline line < path) >= 0) { close(path); return path }
+    path = "'"$gen"'/" name
+    if ((getline line < path) >= 0) { close(path); return path }
     print "amalgamate: " from " includes " name ", which is nowhere" > "/dev/stderr"
     failed = 1
     exit 1
   }
   function banner(path) {
+    sub(/.*\/prelude\.inc$/, "prelude.inc (src/backend/c/prelude.h by tools/strings.sh)", path)
     printf "\n/* ======== %s ======== */\n", path
   }
   function put(path,    line, name, target) {
@@ -62,7 +69,7 @@ awk '
     print " *"
     print " *     cc -O2 -c teenygrad.c"
     print " *"
-    print " * and link with -lm -pthread; -DTG_ZLIB and -lz add reading of .gz files. */"
+    print " * and link with -lm -ldl -pthread; -DTG_ZLIB and -lz add reading of .gz files. */"
     print "#ifndef _POSIX_C_SOURCE"
     print "#define _POSIX_C_SOURCE 200809L"
     print "#endif"

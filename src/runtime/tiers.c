@@ -47,8 +47,10 @@ static tg_jit_mode tiers_mode(void) {
 
 static void tiers_say(const tg_batch *b, const tg_c_why *why, const char *what, double seconds) {
   if (tg_debug() < 1) return;
-  if (why && why->text[0]) fprintf(stderr, "c: %d kernels stay built-in: %s\n", b->count, why->text);
-  else fprintf(stderr, "c: %d kernels %s in %.3f s\n", b->count, what, seconds);
+  if (why && why->text[0])
+    fprintf(stderr, "c: %d kernels stay built-in: %s\n", b->count, why->text);
+  else
+    fprintf(stderr, "c: %d kernels %s in %.3f s\n", b->count, what, seconds);
 }
 
 /* ---- batches */

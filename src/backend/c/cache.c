@@ -189,7 +189,8 @@ static bool cache_seal(const char *object) {
   if (!f) return false;
   bool good = fstat(fileno(f), &st) == 0 && cache_hash(f, (uint64_t)st.st_size, hash);
   memcpy(seal, cache_magic, 8);
-  for (int i = 0; good && i < 8; i++) seal[8 + i] = (unsigned char)((uint64_t)st.st_size >> (8 * i));
+  for (int i = 0; good && i < 8; i++)
+    seal[8 + i] = (unsigned char)((uint64_t)st.st_size >> (8 * i));
   memcpy(seal + 16, hash, 32);
   good = good && fseek(f, 0, SEEK_END) == 0 && fwrite(seal, 1, sizeof seal, f) == sizeof seal;
   return fclose(f) == 0 && good;
@@ -202,7 +203,8 @@ typedef struct cache_oldest {
   char path[TG_C_PATH + 256];
 } cache_oldest;
 
-static void cache_measure(cache_oldest *o) {
+/* Looks for the oldest but `kept`. */
+static void cache_measure(cache_oldest *o, const char *kept) {
   char path[TG_C_PATH + 256];
   struct stat st;
   *o = (cache_oldest){.age = INT64_MAX};
@@ -212,19 +214,19 @@ static void cache_measure(cache_oldest *o) {
     snprintf(path, sizeof path, "%s/%s", cache_path, e->d_name);
     if (n < 4 || strcmp(e->d_name + n - 3, ".so") || lstat(path, &st) != 0) continue;
     o->total += (int64_t)st.st_size;
-    if ((int64_t)st.st_mtime >= o->age) continue;
+    if ((int64_t)st.st_mtime >= o->age || !strcmp(path, kept)) continue;
     o->age = (int64_t)st.st_mtime;
     memcpy(o->path, path, sizeof path);
   }
   if (dir) closedir(dir);
 }
 
-static void cache_make_room(void) {
+static void cache_make_room(const char *kept) {
   int64_t most = tg_env_int("TG_CACHE_MB", 256) << 20;
   cache_oldest o;
   pthread_mutex_lock(&cache_lock);
   for (int i = 0; i < 64; i++) {
-    cache_measure(&o);
+    cache_measure(&o, kept);
     if (o.total <= most || o.age == INT64_MAX || unlink(o.path) != 0) break;
   }
   pthread_mutex_unlock(&cache_lock);
@@ -235,7 +237,7 @@ bool tg_c_cache_keep(const char *object, const char *name, char path[TG_C_PATH],
   const char *folder = tg_c_cache_folder(&unsafe);
   snprintf(path, TG_C_PATH, "%s/%s.so", folder ? folder : "", name);
   if (folder && cache_seal(object) && rename(object, path) == 0) {
-    cache_make_room();
+    cache_make_room(path);
     return true;
   }
   tg_c_because(why, "%.150s cannot be written: %s", path, strerror(errno));

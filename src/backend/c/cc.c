@@ -33,7 +33,8 @@ enum { CC_WORDS = 16 };
 /* Kernels say what is a vector; looking for more costs time and finds little. */
 static const char *const cc_flags[] = {
     "-O2", "-fno-tree-vectorize", "-fno-tree-slp-vectorize", "-march=native", "-std=gnu11",
-    "-ffp-contract=fast", "-fno-math-errno", "-fwrapv", "-fPIC", "-shared", "-w", "-pipe", "-x", "c"};
+    "-ffp-contract=fast", "-fno-math-errno", "-fwrapv", "-fPIC", "-shared", "-w", "-pipe",
+    "-x", "c"};
 
 void tg_c_because(tg_c_why *why, const char *format, ...) {
   va_list args;
@@ -72,7 +73,8 @@ typedef struct cc_command {
   struct stat st;
 } cc_command;
 
-/* TG_CC may have arguments: words separated by spaces. */
+/* TG_CC may have arguments: words separated by spaces. They come after our own, so
+ * that TG_CC="gcc -O1" says what it seems to. */
 static bool cc_split(cc_command *c, const char *given) {
   snprintf(c->given, sizeof c->given, "%s", given);
   for (char *at = c->given; *at && c->words < CC_WORDS;) {
@@ -138,8 +140,10 @@ static bool cc_spawn(cc_command *c, const char *source, const char *object, cons
                      pid_t *child) {
   char *args[CC_WORDS + sizeof cc_flags / sizeof *cc_flags + 8];
   int n = 0;
-  for (int i = 0; i < c->words; i++) args[n++] = c->word[i];
-  for (size_t i = 0; i < sizeof cc_flags / sizeof *cc_flags; i++) args[n++] = (char *)(uintptr_t)cc_flags[i];
+  args[n++] = c->word[0];
+  for (size_t i = 0; i < sizeof cc_flags / sizeof *cc_flags; i++)
+    args[n++] = (char *)(uintptr_t)cc_flags[i];
+  for (int i = 1; i < c->words; i++) args[n++] = c->word[i];
   args[n++] = (char *)(uintptr_t)source;
   args[n++] = (char *)(uintptr_t)"-o";
   args[n++] = (char *)(uintptr_t)object;
@@ -179,8 +183,10 @@ static bool cc_wait(pid_t child, const _Atomic bool *stop, int *status, tg_c_why
     if (late || atomic_load(stop)) {
       kill(-child, SIGKILL);
       while (waitpid(child, status, 0) < 0 && errno == EINTR) {}
-      if (late) tg_c_because(why, "the compiler took longer than TG_CC_TIMEOUT=%lld s", (long long)limit);
-      else tg_c_because(why, "the library shut down before the compiler was done");
+      if (late)
+        tg_c_because(why, "the compiler took longer than TG_CC_TIMEOUT=%lld s", (long long)limit);
+      else
+        tg_c_because(why, "the library shut down before the compiler was done");
       return false;
     }
     nanosleep(&nap, NULL);

@@ -157,7 +157,8 @@ static void ct_axis_add(const bi_code *code, ct_side *side, int range, const boo
       return;
     }
   }
-  side->axis[side->axes++] = (ct_axis){.range = range, .ranges = UINT64_C(1) << range, .size = far + 1};
+  side->axis[side->axes++] =
+      (ct_axis){.range = range, .ranges = UINT64_C(1) << range, .size = far + 1};
 }
 
 /* The load of most positions: it says in which order to go. */
@@ -397,7 +398,8 @@ static void ct_layout(ct_plan *p, c_kernel *k) {
   p->at_copy = ct_take(&own, p->side[0].in_place ? 0 : p->side[0].copy * size);
   p->at_panel = ct_take(&own, p->shared || p->side[1].in_place ? 0 : panel);
   if (own > k->own) k->own = own;
-  p->at_shared = ct_take(&k->shared, p->shared && !p->side[1].in_place ? panel * p->outer.total : 0);
+  bool packed = p->shared && !p->side[1].in_place;
+  p->at_shared = ct_take(&k->shared, packed ? panel * p->outer.total : 0);
   int64_t jobs = p->batch.total * p->chunks * p->parts * p->pieces;
   p->at_pieces = ct_take(&k->shared, p->pieces > 1 ? jobs * p->padded * p->ld * size : 0);
 }
@@ -422,9 +424,10 @@ bool tg_c_contract_plan(c_render *r, ct_plan *p, c_kernel *k) {
   ct_tile(p);
   if (B->in_place && p->across != B->space.total) B->in_place = false;
   if (ct_too_large(p)) return false;
-  if (A->in_place) memcpy(A->row, ct_load_row(code, A), (size_t)(code->nranges + 1) * sizeof *A->row);
+  const size_t row = (size_t)(code->nranges + 1) * sizeof *A->row;
+  if (A->in_place) memcpy(A->row, ct_load_row(code, A), row);
   else ct_copy(code, p, A);
-  if (B->in_place) memcpy(B->row, ct_load_row(code, B), (size_t)(code->nranges + 1) * sizeof *B->row);
+  if (B->in_place) memcpy(B->row, ct_load_row(code, B), row);
   if (!A->in_place && A->copy * tg_dtype_size(p->dtype) > 16 * CT_PANEL) return false;
   ct_cut(p);
   ct_blocks(p);

@@ -238,7 +238,8 @@ static int64_t cn_ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
 /* Jobs count through the first outer loops, as few as give enough of them, and
  * through chunks of the lane's range when even all are too few. */
 static void cn_cut(const c_render *r, cn_nest *n) {
-  int64_t wanted = n->work < 20e3 ? 1 : n->work / 10e3 < CN_JOBS ? (int64_t)(n->work / 10e3) : CN_JOBS;
+  double share = n->work / 10e3;
+  int64_t wanted = share < 2 ? 1 : share < CN_JOBS ? (int64_t)share : CN_JOBS;
   n->flat = 1;
   for (n->fixed = 0; n->fixed < n->loops && n->flat < wanted * 4; n->fixed++)
     n->flat *= cn_size(r, n->loop[n->fixed]);
@@ -531,7 +532,8 @@ static void cn_collect(cn_writer *w, const cn_stage *s, int part) {
     bool vector = tg_c_is_vector(r, i);
     c_expr from = cn_partial(w, s, k), type = tg_c_name(r, in->dtype), x;
     if (!vector) snprintf(x.at, sizeof x.at, "*(%.1000s)", from.at);
-    else if (part) snprintf(x.at, sizeof x.at, "load_part_%.20s(%.1000s, %d)", type.at, from.at, part);
+    else if (part)
+      snprintf(x.at, sizeof x.at, "load_part_%.20s(%.1000s, %d)", type.at, from.at, part);
     else snprintf(x.at, sizeof x.at, "load_%.20s(%.1000s)", type.at, from.at);
     char to[32];
     snprintf(to, sizeof to, "v%d", i);

@@ -105,7 +105,8 @@ void tg_c_stage(c_render *r, const ct_plan *p) {
   tg_c_level(r, p->needed);
   for (int a = 0; a < A->axes - 1; a++) {
     const ct_axis *x = &A->axis[a];
-    if (x->part) tg_c_open(r, "for (i64 i%d = low; i%d < high; i%d++) {", x->range, x->range, x->range);
+    if (x->part)
+      tg_c_open(r, "for (i64 i%d = low; i%d < high; i%d++) {", x->range, x->range, x->range);
     else tg_c_open(r, "for (i64 i%d = %lld; i%d < %lld; i%d++) {", x->range, (long long)x->low,
                    x->range, (long long)(x->low + x->size), x->range);
     r->open |= UINT64_C(1) << x->range;

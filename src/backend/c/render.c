@@ -19,7 +19,8 @@ static void render_phase(c_render *r, const c_kernel *k, int phase) {
     int64_t end = before + part->jobs;
     bool last = true;
     for (int q = p + 1; q < k->parts; q++) last = last && k->part[q].phase != phase;
-    if (last) tg_c_line(r, "k%d_part%d(call, job - %lld);", r->number, part->number, (long long)before);
+    if (last)
+      tg_c_line(r, "k%d_part%d(call, job - %lld);", r->number, part->number, (long long)before);
     else tg_c_open(r, "if (job < %lld) {", (long long)end);
     if (!last) {
       tg_c_line(r, "k%d_part%d(call, job - %lld);", r->number, part->number, (long long)before);

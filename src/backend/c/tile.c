@@ -39,7 +39,8 @@ static void tile_function(c_render *r, const ct_plan *p) {
             p->vectors, vec, (long long)p->width);
   tg_c_open(r, "UNROLL for (int i = 0; i < %d; i++) {", p->rows);
   tg_c_line(r, "const %s q = splat_%s(p[i][at]);", vec, vec);
-  tg_c_line(r, "UNROLL for (int j = 0; j < %d; j++) { s[i][j] += q * x[j]; PIN(s[i][j]); }", p->vectors);
+  tg_c_line(r, "UNROLL for (int j = 0; j < %d; j++) { s[i][j] += q * x[j]; PIN(s[i][j]); }",
+            p->vectors);
   tg_c_close(r);
   for (int s = 0; s < p->inner.count; s++) tg_c_close(r);
   tg_c_open(r, "UNROLL for (int i = 0; i < %d; i++) UNROLL for (int j = 0; j < %d; j++) {", p->rows,
@@ -279,7 +280,8 @@ static int tile_joined(const c_render *r, const ct_plan *p, const ct_space *s) {
 }
 
 static void tile_epilogue(c_render *r, const ct_plan *p) {
-  const ct_space *lanes = &p->side[p->turned ? 0 : 1].space, *rows = &p->side[p->turned ? 1 : 0].space;
+  const ct_space *lanes = &p->side[p->turned ? 0 : 1].space;
+  const ct_space *rows = &p->side[p->turned ? 1 : 0].space;
   if (p->turned) tile_turn(r, p);
   tg_c_set_lane(r, p->epilogue, p->lane);
   tg_c_open(r, "{");
@@ -306,7 +308,8 @@ static void tile_run_part(c_render *r, const ct_plan *p, c_kernel *k, int phase)
   if (p->pieces > 1)
     tg_c_line(r, "const i64 piece = job %% %lld, from = piece * %lld;", (long long)p->pieces, step);
   else tg_c_line(r, "const i64 from = 0;");
-  tg_c_line(r, "const i64 to_ = from + %lld < %lld ? from + %lld : %lld;", step, outer, step, outer);
+  tg_c_line(r, "const i64 to_ = from + %lld < %lld ? from + %lld : %lld;", step, outer, step,
+            outer);
   if (p->pieces > 1) tg_c_line(r, "job /= %lld;", (long long)p->pieces);
   tile_place(r, p);
   tile_rows(r, p);
@@ -327,7 +330,8 @@ static void tile_combine_part(c_render *r, const ct_plan *p, c_kernel *k, int ph
   tg_c_line(r, "for (i64 piece = 1; piece < %lld; piece++)", (long long)p->pieces);
   tg_c_line(r, "  for (i64 i = 0; i < count * %lld; i += %lld)", (long long)p->ld,
             (long long)p->width);
-  tg_c_line(r, "    store_%s%c(sums + i, load_%s%c(sums + i) + load_%s%c(sums + piece * %lld + i));",
+  tg_c_line(r,
+            "    store_%s%c(sums + i, load_%s%c(sums + i) + load_%s%c(sums + piece * %lld + i));",
             type, c, type, c, type, c, size);
   tile_epilogue(r, p);
   tg_c_close(r);

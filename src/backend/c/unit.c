@@ -52,11 +52,13 @@ bool tg_unit_seal(tg_unit *u, int count, tg_c_why *why) {
   return true;
 }
 
+/* What is whole but cannot be used would be found again and again: it goes. */
 static bool unit_load(tg_unit *u, const char *path, tg_c_why *why) {
   u->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!u->handle) {
     const char *text = dlerror();
     tg_c_because(why, "cannot be loaded: %.200s", text ? text : path);
+    unlink(path);
     return false;
   }
   const tg_c_table *table = dlsym(u->handle, "tg_c_unit");
@@ -64,6 +66,7 @@ static bool unit_load(tg_unit *u, const char *path, tg_c_why *why) {
     tg_c_because(why, "%.200s is no unit of this version", path);
     dlclose(u->handle);
     u->handle = NULL;
+    unlink(path);
     return false;
   }
   u->table = table;
