@@ -172,7 +172,7 @@ static c_expr cv_float(double x, bool single) {
 static c_expr cv_const(const tg_ins *in) {
   if (in->dtype == TG_FLOAT32) return cv_float((double)(float)in->value.f, true);
   if (in->dtype == TG_FLOAT64) return cv_float(in->value.f, false);
-  if (in->dtype == TG_UINT64) return cv_print("%lluu", (unsigned long long)in->value.i);
+  if (in->dtype == TG_UINT64) return cv_print("%llullu", (unsigned long long)in->value.i);
   if (in->dtype == TG_UINT32) return cv_print("%lldu", (long long)(uint32_t)in->value.i);
   if (in->value.i == INT64_MIN) return cv_print("(-0x7fffffffffffffff - 1)");
   return cv_print("%lld", (long long)in->value.i);
