@@ -185,27 +185,54 @@ static int act(run *r, const tg_action *a) {
   return status;
 }
 
+/* Another thread of an interpreter has computed the node while this one ran. */
+static bool done_meanwhile(const run *r, int64_t i) {
+  return r->plan->place[i].kind != TG_PLACE_INPUT && r->graph->entry[i].node->op == TG_OP_BUFFER;
+}
+
 /* The nodes become buffers. Retained first: one may be what keeps another. */
 static void publish(run *r) {
   int64_t n = r->plan->entries;
   for (int64_t i = 0; i < n; i++) {
     const tg_place *p = &r->plan->place[i];
+    if (done_meanwhile(r, i)) continue;
     const tg_node *of = r->graph->entry[p->of].node;
     if (p->kind == TG_PLACE_SAME)
       r->buffer[i] = tg_buffer_retain(of->buffer ? of->buffer : r->buffer[p->of]);
     if (r->buffer[i]) tg_node_retain(r->graph->entry[i].node);
   }
   for (int64_t i = 0; i < n; i++)
-    if (r->buffer[i]) tg_node_become_buffer(r->graph->entry[i].node, r->buffer[i]);
+    if (r->buffer[i] && !done_meanwhile(r, i))
+      tg_node_become_buffer(r->graph->entry[i].node, r->buffer[i]);
   for (int64_t i = 0; i < n; i++)
     if (r->buffer[i]) tg_node_release(r->graph->entry[i].node);
+}
+
+/* The actions. In between other threads of an interpreter may realize or drop
+ * what the graph is made of, so it is held. */
+static int run_actions(run *r) {
+  const tg_graph *g = r->graph;
+  int64_t held = tg_run_is_shared() ? g->count : 0;
+  for (int64_t i = 0; i < held; i++) tg_node_retain(g->entry[i].node);
+  int status = 0;
+  void *left = tg_run_leave();
+  for (int64_t i = 0; status == 0 && i < r->plan->actions; i++) {
+    status = act(r, &r->plan->action[i]);
+    if (status == 0 && tg_run_stopped()) {
+      tg_fail_as(TG_FAILURE_INTERRUPTED, "interrupted while computing; nothing has changed");
+      status = -1;
+    }
+  }
+  tg_run_enter(left);
+  if (status == 0) publish(r);
+  for (int64_t i = 0; i < held; i++) tg_node_release(g->entry[i].node);
+  return status;
 }
 
 static int run_plan(const tg_graph *g, const tg_plan *plan) {
   run r = {.graph = g, .plan = plan};
   int status = allocate(&r) ? 0 : -1;
-  for (int64_t i = 0; status == 0 && i < plan->actions; i++) status = act(&r, &plan->action[i]);
-  if (status == 0) publish(&r);
+  if (status == 0) status = run_actions(&r);
   for (int64_t i = 0; r.buffer && i < plan->entries; i++) tg_buffer_release(r.buffer[i]);
   tg_buffer_release(r.arena);
   tg_free(r.buffer);
