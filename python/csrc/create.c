@@ -281,8 +281,8 @@ static tg_tensor *from_array(PyObject *data, tg_dtype dtype, const char *device,
       return t;
     PyErr_Clear();
   }
-  PyObject *f = py_numpy("array");
-  PyObject *array = f ? PyObject_CallFunction(f, "O", data) : NULL;
+  PyObject *f = py_numpy("asarray");
+  PyObject *array = f ? PyObject_CallFunctionObjArgs(f, data, NULL) : NULL;
   PyObject *named = array ? Py_BuildValue("{s:s}", "order", "C") : NULL;
   PyObject *args = named ? PyTuple_Pack(1, array) : NULL;
   PyObject *packed = args ? PyObject_Call(f, args, named) : NULL;
