@@ -30,7 +30,8 @@ def read_docs(header):
             while ";" not in line and "{" not in line:
                 line += next(lines)
             own = re.search(r"/\*(.*)\*/\s*$", line)
-            docs[match.group(1)] = python_words(own.group(1) if own else current)
+            text = python_words(own.group(1) if own else current)
+            docs[match.group(1)] = text or f"The {match.group(1)} of each element."
     return docs
 
 

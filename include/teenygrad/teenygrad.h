@@ -211,6 +211,11 @@ typedef struct tg_run_hooks {
 } tg_run_hooks;
 void tg_set_run_hooks(const tg_run_hooks *hooks);
 
+/* Stops the library's own threads; they are started again when they are needed. To
+ * be called before fork, while no other thread is in the library: a child has none
+ * of its parent's threads. */
+void tg_stop_threads(void);
+
 /* Frees this thread's root scope and, when no other thread uses the library,
  * all caches and the thread pool. Tensors of this thread must not be used
  * afterwards; the library may be. Optional: it makes leak checkers quiet. */

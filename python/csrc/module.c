@@ -5,18 +5,43 @@
  * then whether a signal has raised an exception, Ctrl-C above all (stop).
  * A fork waits until no kernel runs: the child has one thread only.
  */
+#define _POSIX_C_SOURCE 200809L
 #include "py.h"
 
-static _Atomic int running; /* threads inside kernels; atomic: they have no GIL */
+#include <time.h>
+
+/* Threads inside kernels, and whether one wants to fork; atomic: without the GIL. */
+static _Atomic int running, forking;
 
 static void *leave(void) {
+  void *state = PyEval_SaveThread();
   running++;
-  return PyEval_SaveThread();
+  while (forking) {
+    running--;
+    nanosleep(&(struct timespec){0, 200000}, NULL);
+    running++;
+  }
+  return state;
 }
 
 static void enter(void *state) {
-  PyEval_RestoreThread(state);
   running--;
+  PyEval_RestoreThread(state);
+}
+
+/* Before a fork: true when the child would be sound. Else: call it again. */
+static PyObject *fork_prepare(PyObject *self, PyObject *unused) {
+  (void)self, (void)unused;
+  forking = 1;
+  if (running) Py_RETURN_FALSE;
+  tg_stop_threads();
+  Py_RETURN_TRUE;
+}
+
+static PyObject *fork_done(PyObject *self, PyObject *unused) {
+  (void)self, (void)unused;
+  forking = 0;
+  Py_RETURN_NONE;
 }
 
 static bool stop(void) {
@@ -35,11 +60,6 @@ static PyObject *counters(PyObject *self, PyObject *unused) {
                        (long long)c.buffer_bytes, "kernels_run", (long long)c.kernels_run,
                        "kernels_compiled", (long long)c.kernels_compiled, "schedules",
                        (long long)c.schedules);
-}
-
-static PyObject *busy(PyObject *self, PyObject *unused) {
-  (void)self, (void)unused;
-  return PyLong_FromLong(running);
 }
 
 static PyObject *device_names(PyObject *self, PyObject *unused) {
@@ -75,7 +95,8 @@ static PyMethodDef functions[] = {
      "where it is row-major. The memory must not be written to any more."},
     {"counters", counters, METH_NOARGS,
      "counters()\n--\n\nWhat is alive now, and what has been done since the start."},
-    {"busy", busy, METH_NOARGS, NULL},
+    {"fork_prepare", fork_prepare, METH_NOARGS, NULL},
+    {"fork_done", fork_done, METH_NOARGS, NULL},
     {"device_names", device_names, METH_NOARGS, NULL},
     {"default_device", default_device, METH_NOARGS, NULL},
     {"set_default_device", set_default_device, METH_O, NULL},

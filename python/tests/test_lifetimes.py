@@ -41,7 +41,6 @@ def test_gradients_keep_their_identity():
     (x * x).sum().backward()
     g = x.grad
     assert x.grad is g
-    g.mark = 1 if hasattr(g, "__dict__") else None
     x.grad = None
     assert x.grad is None and g.numpy().tolist() == [2, 4]
     x.grad = g
@@ -239,16 +238,6 @@ def test_fork():
 
 
 def test_exit_is_clean():
-    out = run("""
-        import threading
-        from teenygrad import Tensor, Function
-        class F(Function):
-            def forward(self, x): return x * 2
-            def backward(self, g): return g
-        x = Tensor([1.0], requires_grad=True)
-        F.apply(x).cycle = None if False else None
-        """)
-    assert "AttributeError" in out.stderr  # no __dict__: a Tensor has slots
     out = run("""
         import threading, numpy as np
         from teenygrad import Tensor

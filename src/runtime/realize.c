@@ -284,6 +284,11 @@ int tg_runtime_realize(tg_node *const *nodes, int64_t count) {
   return status;
 }
 
+void tg_stop_threads(void) {
+  tg_tiers_stop();
+  tg_threads_stop();
+}
+
 void tg_runtime_shutdown(void) {
   tg_tiers_stop();
   for (tg_plan *old; (old = take_oldest(0, 0));) put_plan(old);
