@@ -195,15 +195,18 @@ static void publish(run *r) {
   int64_t n = r->plan->entries;
   for (int64_t i = 0; i < n; i++) {
     const tg_place *p = &r->plan->place[i];
-    if (done_meanwhile(r, i)) continue;
+    if (done_meanwhile(r, i)) {
+      tg_buffer_release(r->buffer[i]);
+      r->buffer[i] = NULL;
+      continue;
+    }
     const tg_node *of = r->graph->entry[p->of].node;
     if (p->kind == TG_PLACE_SAME)
       r->buffer[i] = tg_buffer_retain(of->buffer ? of->buffer : r->buffer[p->of]);
     if (r->buffer[i]) tg_node_retain(r->graph->entry[i].node);
   }
   for (int64_t i = 0; i < n; i++)
-    if (r->buffer[i] && !done_meanwhile(r, i))
-      tg_node_become_buffer(r->graph->entry[i].node, r->buffer[i]);
+    if (r->buffer[i]) tg_node_become_buffer(r->graph->entry[i].node, r->buffer[i]);
   for (int64_t i = 0; i < n; i++)
     if (r->buffer[i]) tg_node_release(r->graph->entry[i].node);
 }
