@@ -145,8 +145,8 @@ static PyObject *m_array(PyObject *self, ARGUMENTS) {
   if (copy) {
     array = m_numpy(self, NULL);
   } else {
-    PyObject *memory = PyMemoryView_FromObject(self), *f = py_numpy("asarray");
-    if (memory && f) array = PyObject_CallFunctionObjArgs(f, memory, NULL);
+    PyObject *f = py_numpy("asarray"), *memory = f ? PyMemoryView_FromObject(self) : NULL;
+    if (memory) array = PyObject_CallFunctionObjArgs(f, memory, NULL);
     Py_XDECREF(memory);
   }
   if (!array || !a[0] || a[0] == Py_None) return array;

@@ -57,7 +57,9 @@ while time.time() < end:
             if random.random() < 0.2: repr(out)
             kept = (kept + [out])[-8:]
     except (Exception, KeyboardInterrupt) as e:
-        if isinstance(e, (SystemError, KeyboardInterrupt)): raise
+        if isinstance(e, (SystemError, KeyboardInterrupt)):
+            print(name, args, named, what, x.shape, file=sys.stderr)
+            raise
 print("calls", calls)
 """
 
