@@ -160,7 +160,7 @@ sanitize:
 tsan:
 	$(MAKE) check BUILD=build/tsan CFLAGS='-O1 -g -fsanitize=thread'
 valgrind:
-	$(MAKE) check BUILD=build/valgrind CFLAGS='-O1 -g' \
+	$(MAKE) check BUILD=build/valgrind CFLAGS='-O1 -g' CPPFLAGS=-DTG_PLAIN_MALLOC \
 	  CHECKER='valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect,possible \
 	  --error-exitcode=99'
 # Tables, tiles and blocks so small that every edge path runs.

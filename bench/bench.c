@@ -370,7 +370,7 @@ static int complain(void) {
 
 /* -------------------------------------------------- what the machine can do -- */
 
-enum { CHAINS = 10, FMA_ROUNDS = 20000000, READ_FLOATS = 16 << 20 };
+enum { CHAINS = 10, FMA_ROUNDS = 20000000, READ_FLOATS = 64 << 20 };
 static float *memory; /* READ_FLOATS per thread */
 
 /* Multiply-adds in independent chains, all in registers: NAME##_flops of them. */

@@ -4,6 +4,9 @@
     bench/run.py                     every row
     bench/run.py tiny8 matmul512/1   some rows; "/1" asks for one thread (default: all)
     bench/run.py --list              the names of the rows
+    bench/run.py --kernels tiny8     our kernels in that row, the slowest first
+    bench/run.py --processes         whole programs, first steps, memory, sizes
+      --top N         with --kernels: how many (10)
       --rounds N      how often the frameworks take turns (7)
       --peers A,B     only these columns: off, sync, torch, compile, jax, tinygrad, numpy, blas
       --venv DIR      where the peers are installed (build/bench-venv, made when missing)
@@ -19,12 +22,16 @@ idle pool can spin. A column shows the median over the rounds of the median with
 round; a ratio is the median over the rounds of the two times next to each other.
 """
 import argparse
+import datetime
 import os
 import pathlib
+import platform
+import re
 import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -55,13 +62,14 @@ def set_priority(nice):
 class Worker:
     """A process that answers requests, and is stopped in between."""
 
-    def __init__(self, column, threads, options, works):
+    def __init__(self, column, threads, options, works, log=subprocess.DEVNULL, **variables):
         self.works, self.column = works, column
+        variables = {**environment(column, threads, options), **variables}
         self.process = subprocess.Popen(command(column, threads, options) + ["serve"], text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, start_new_session=True,
+                                        stderr=log, start_new_session=True,
                                         preexec_fn=lambda: set_priority(options.nice),
-                                        env=environment(column, threads, options))
+                                        env=variables)
         self.pause()
 
     def signal(self, number):
@@ -212,11 +220,206 @@ def measure_rows(rows, columns, options, works):
                 w.close()
 
 
+# ---- where the time goes
+
+KERNEL = re.compile(r"^  (\S.*?) +\S+ +([\d.]+) ms +([\d.]+) GFLOP/s +([\d.]+) GB/s")
+
+
+def kernels(work, column, threads, options, works, runs=10):
+    """The milliseconds of one run outside of kernels, and [(milliseconds per run, times per
+    run, name, GFLOP/s)], the slowest first, from what DEBUG=2 prints."""
+    with tempfile.TemporaryFile("w+") as log:
+        w = Worker(column, threads, options, works, log, DEBUG="2")
+        w.times(work, 3)
+        start = log.seek(0, os.SEEK_END)
+        wall = w.times(work, runs) or [0]
+        w.close()
+        log.seek(start)
+        found = {}
+        for m in filter(None, map(KERNEL.match, log)):
+            ms, count, flops = found.get(m[1], (0, 0, 0))
+            found[m[1]] = (ms + float(m[2]), count + 1, flops + float(m[2]) * float(m[3]))
+    outside = (sum(wall) - sum(ms for ms, _, _ in found.values())) / runs
+    return outside, sorted(((ms / runs, count / runs, name, flops / ms if ms else 0)
+                            for name, (ms, count, flops) in found.items()), reverse=True)
+
+
+def where(rows, results, column, options, works):
+    """Lines of a table: share of the machine's peak, and the slowest kernels."""
+    peaks, lines = {}, []
+    for row in rows:
+        work, _, threads = row.partition("/")
+        threads = int(threads or os.cpu_count())
+        w = Worker(column, threads, options, works)
+        if threads not in peaks:
+            peaks[threads] = [float(x) for x in w.ask("peak")]
+        flops, gbytes = (float(x) for x in w.ask(f"info {work}"))
+        w.close()
+        if column not in results[row]:
+            continue
+        seconds = statistics.median(results[row][column]) / 1e3
+        outside, found = kernels(work, column, threads, options, works)
+        lines.append([row, number(flops / seconds), number(gbytes / seconds),
+                      f"{100 * flops / seconds / peaks[threads][0]:.0f}",
+                      f"{100 * gbytes / seconds / peaks[threads][1]:.0f}",
+                      f"{sum(k[1] for k in found):.0f}", number(outside),
+                      "; ".join(f"{name} {number(ms)} ms ({rate:.0f})"
+                                for ms, _, name, rate in found[:3])])
+    return peaks, lines
+
+
+# ---- whole processes
+
+def run_process(args, env, nice):
+    start = time.monotonic()
+    out = subprocess.run(args, env=env, text=True, capture_output=True, start_new_session=True,
+                         preexec_fn=lambda: set_priority(nice))
+    return time.monotonic() - start, out
+
+
+def processes(options, works):
+    """(label, seconds or text, wanted) of programs that start, work and end."""
+    with tempfile.TemporaryDirectory() as folder:
+        plain = {k: v for k, v in os.environ.items() if not k.startswith(("TG_", "DEBUG"))}
+
+        def env(name, **more):  # a cache of its own by name; the same name finds it again
+            home = f"{folder}/{name}"
+            os.makedirs(home, exist_ok=True)
+            return dict(plain, XDG_CACHE_HOME=home, HOME=home, CI="1", **more)
+
+        def mnist(label, names, wanted, **more):
+            args = [options.build + "/examples/mnist", "--data", options.build + "/data/mnist",
+                    "--save", folder + "/mnist.npz"]
+            taken = [run_process(args, env(n, **more), options.nice)[0] for n in names]
+            yield (f"mnist, 100 steps and the test, {label}", f"{statistics.median(taken):.2f} s",
+                   wanted)
+        run_process([options.build + "/examples/mnist", "--data", options.build + "/data/mnist",
+                     "--save", folder + "/mnist.npz"], env("warm", TG_JIT="sync"), options.nice)
+        yield from mnist("warm cache", ["warm"] * 5, "0.7 s")
+        yield from mnist("empty cache", ["cold1", "cold2", "cold3"], "2.5 s")
+        yield from mnist("no compiler", ["none"] * 3, "3 s", TG_CC="/nonexistent", PATH="")
+        for work in ("tiny8", "beautiful"):
+            yield from first_steps(work, env, options, works)
+    yield from sizes(options)
+
+
+def first_steps(work, env, options, works):
+    """Start of the process to the end of the first step."""
+    cases = [(f"ours, {jit}, {cache} cache", [options.build + "/bench/bench", "once", work],
+              env(f"{work}-{jit}", TG_JIT=jit))
+             for jit, cache in (("off", "no"), ("async", "empty"), ("sync", "empty"),
+                                ("sync", "warm"))]
+    for peer in ("torch", "compile", "jax", "tinygrad"):
+        if peer in options.peers.split(","):
+            cases.append((COLUMNS[peer], [options.venv + "/bin/python", str(ROOT / "bench/peers.py"),
+                                          peer, str(os.cpu_count()), "once", work, *works[work]],
+                          env(f"{work}-{peer}")))
+    for label, args, variables in cases:
+        _, out = run_process(args, variables, options.nice)
+        words = out.stdout.split()
+        if out.returncode != 0 or len(words) != 6:
+            continue
+        made, first, second, memory, compiler = (float(w) for w in words[1:])
+        yield (f"{work}, {label}", f"{made:.0f} ms to the end of step 1, which took {first:.1f} ms; "
+               f"step 2: {second:.1f} ms; {memory:.0f} MB at peak; compilers: {compiler:.2f} s", "")
+
+
+def sizes(options):
+    with tempfile.NamedTemporaryFile() as f:
+        subprocess.run(["strip", "-o", f.name, options.build + "/libteenygrad.so"], check=True)
+        yield "library, stripped", f"{os.path.getsize(f.name) / 1e3:.0f} KB", ""
+    for name in ("torch", "jaxlib", "tinygrad"):
+        for folder in pathlib.Path(options.venv).glob(f"lib/python*/site-packages/{name}"):
+            total = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+            yield f"{name}, as installed", f"{total / 1e6:.0f} MB", ""
+
+
+# ---- docs/benchmarks.md
+
+def shell(*args):
+    out = subprocess.run(args, text=True, capture_output=True).stdout
+    return out.strip().splitlines()[0] if out.strip() else "unknown"
+
+
+def machine(options):
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo")
+                  if line.startswith("model name")), platform.processor())
+    code = "import torch,jax,tinygrad,numpy,importlib.metadata as m;" \
+           "print(*(f'{n} {m.version(n)}' for n in ('torch','jax','tinygrad','numpy')), sep=', ')"
+    return [f"{datetime.date.today()}, commit {shell('git', '-C', str(ROOT), 'describe', '--always', '--dirty')}.",
+            f"{model}, {os.cpu_count()} processors, Linux {platform.release()}, "
+            f"{shell('cc', '--version')}.",
+            f"{shell(options.venv + '/bin/python', '-c', code)}, Python {platform.python_version()}.",
+            f"Load average at the start {options.load:.1f}; priority of all measured processes "
+            f"{options.nice}; {options.rounds} rounds."]
+
+
+def markdown(head, lines):
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *lines])
+
+
+def write(options, rows, columns, results, works):
+    head, line = table(columns)
+    ours = "sync" if "sync" in columns else "off"
+    peaks, why = where(rows, results, ours, options, works)
+    rest = [["overhead: a replayed step, TG_JIT=" + c, number(
+        1e3 * statistics.median(results["overhead"][c])) + " us", "20 us"]
+            for c in ("off", "sync") if c in results.get("overhead", {})]
+    rest += [list(p) for p in processes(options, works)]
+    peak_text = "; ".join(f"{n} thread{'s' * (n > 1)}: {f:.0f} GFLOP/s, {b:.0f} GB/s"
+                          for n, (f, b) in sorted(peaks.items()))
+    text = TEXT.format(machine="\n".join(machine(options)), command=" ".join(sys.argv), ours=ours,
+                       times=markdown(head, [line(r, results[r]) for r in rows]),
+                       where=markdown(["work", "GFLOP/s", "GB/s", "% of FMA peak", "% of bandwidth",
+                                       "kernels", "ms outside",
+                                       "the three slowest kernels (GFLOP/s)"], why),
+                       peaks=peak_text, rest=markdown(["what", "measured", "wanted"], rest))
+    (ROOT / "docs/benchmarks.md").write_text(text)
+
+
+TEXT = """# Benchmarks
+
+Written by `{command}`; `make bench` measures the same, `make bench-quick` this library alone.
+
+{machine}
+
+## Times
+
+Milliseconds of one run, median; every column with the same number of threads: all of the machine's, or one
+in the rows that end in /1. *built-in* is `TG_JIT=off`, *C* `TG_JIT=sync`. *ratio* is our time over that of eager
+PyTorch next to it in the same run, *wanted* the most that the project allows itself. Threads are set through
+TG_THREADS, torch.set_num_threads, OPENBLAS_NUM_THREADS and tinygrad's NUM_CPU_THREADS; JAX and tinygrad are
+also held on as many processors. How the columns take turns stands in `bench/run.py`; what each row computes, in
+`bench/bench.c` and `bench/peers.py`. *overhead* is an MLP 8-8-4 with one row, whose kernels do next to nothing:
+graph, lookup and launches are what is left. An empty cell: that framework has no such row, or failed.
+
+{times}
+
+## Where the time goes
+
+Operations of the contractions and bytes that must move at least once, both from the shapes, over the measured time
+of `TG_JIT={ours}`; percent of what a loop of multiply-adds in registers and a loop that reads memory reach on this
+machine in the same run ({peaks}). Rows whose data fit in a cache can pass 100 % of the bandwidth. *ms outside* is the
+time of a run less that of its kernels, in runs with `DEBUG=2`, whose printing is included.
+
+{where}
+
+## Whole programs, first steps, memory, size
+
+The mnist rows are whole processes, default settings (`TG_JIT=async`). First steps are counted from the start of the
+process, imports and inputs included.
+
+{rest}
+"""
+
+
 def arguments():
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("rows", nargs="*")
-    p.add_argument("--list", action="store_true")
+    for flag in ("--list", "--kernels", "--processes"):
+        p.add_argument(flag, action="store_true")
+    p.add_argument("--top", type=int, default=10)
     p.add_argument("--rounds", type=int, default=7)
     p.add_argument("--peers", default=",".join(COLUMNS))
     p.add_argument("--venv", default=str(ROOT / "build/bench-venv"))
@@ -229,6 +432,7 @@ def arguments():
 
 def main():
     options = arguments()
+    options.load = os.getloadavg()[0]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the workers end too
     works = read_works(options)
     rows = options.rows or all_rows(works)
@@ -237,13 +441,32 @@ def main():
     unknown = [r for r in rows if r.partition("/")[0] not in works]
     if unknown:
         sys.exit(f"no such row: {' '.join(unknown)}; --list names them")
+    if options.kernels:
+        return show_kernels(rows, options, works)
     columns = [c for c in COLUMNS if c in options.peers.split(",")]
     if set(columns) - {"off", "sync", "blas"}:
         install(options.venv)
+    if options.processes:
+        return print("\n".join("   ".join(p) for p in processes(options, works)))
     head, line = table(columns)
+    results = {}
     print("times in milliseconds\n" + " ".join(f"{h:>13}" for h in head), flush=True)
     for row, taken in measure_rows(rows, columns, options, works):
+        results[row] = taken
         print(" ".join(f"{c:>13}" for c in line(row, taken)), flush=True)
+    if options.write:
+        write(options, rows, columns, results, works)
+
+
+def show_kernels(rows, options, works):
+    for row in rows:
+        work, _, threads = row.partition("/")
+        for column in (c for c in ("off", "sync") if c in options.peers.split(",")):
+            outside, found = kernels(work, column, int(threads or os.cpu_count()), options, works)
+            print(f"{row}, {COLUMNS[column]}: {sum(k[1] for k in found):.0f} kernels, "
+                  f"{number(sum(k[0] for k in found))} ms, {number(outside)} ms outside")
+            for ms, count, name, gflops in found[:options.top]:
+                print(f"  {number(ms):>8} ms {count:6.1f} x {name} {gflops:.1f} GFLOP/s")
 
 
 if __name__ == "__main__":

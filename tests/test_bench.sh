@@ -4,6 +4,7 @@
 bench=${1:-${BUILD:-build}}/bench/bench
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
+export TG_JIT="${TG_JIT:-off}" TG_CACHE_DIR="$tmp/cache"
 passed=0
 failed=0
 

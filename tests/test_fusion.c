@@ -256,6 +256,95 @@ TEST(fusion_training_step) {
   test_check(each > 5 && each <= MOST_IN_A_STEP, __FILE__, __LINE__, "a training step runs %lld kernels", each);
 }
 
+/* ---- stored nodes that share a kernel */
+
+/* Kernels of a step whose gradients are memory. */
+static long long step_kernels(tg_optimizer *o, tg_list params) {
+  for (int64_t i = 0; i < params.count; i++)
+    CHECK_OK(tg_set_grad(params.items[i], data(tg_shape_of(params.items[i]))));
+  int64_t before = tg_get_counters().kernels_run;
+  CHECK_OK(tg_step(o) == 0);
+  return (long long)(tg_get_counters().kernels_run - before);
+}
+
+#ifdef TG_HOSTILE
+#define STEP_KERNELS(o, params, n) CHECK(step_kernels(o, params) >= (n))
+#else
+#define STEP_KERNELS(o, params, n) CHECK_INT(step_kernels(o, params), n)
+#endif
+
+TEST(fusion_optimizers) {
+  tg_tensor *p[20] = {leaf(TG_SHAPE(64, 33)), leaf(TG_SHAPE(8, 4, 3, 3)), leaf(TG_SHAPE(7))};
+  for (int i = 3; i < 20; i++) p[i] = leaf(TG_SHAPE(5, 4));
+  tg_list one = {1, p}, three = {3, p}, many = {20, p};
+  STEP_KERNELS(tg_sgd(one), one, 1);
+  STEP_KERNELS(tg_sgd(three, .momentum = 0.9), three, 1);
+  STEP_KERNELS(tg_sgd(many, .momentum = 0.9, .nesterov = true, .weight_decay = 0.1), many, 1);
+  STEP_KERNELS(tg_adam(one), one, 2); /* the scalars; m, v and the parameter */
+  STEP_KERNELS(tg_adam(three), three, 2);
+  STEP_KERNELS(tg_adamw(many), many, 2);
+}
+
+/* The gradient, Adam's averages and the parameter in the kernel of the product. */
+TEST(fusion_gradient_and_update) {
+  tg_tensor *x = data(TG_SHAPE(32, 24)), *w = leaf(TG_SHAPE(24, 16)), *g = data(TG_SHAPE(32, 16));
+  tg_optimizer *adam = tg_adam(TG_LIST(w));
+  for (int step = 0; step < 2; step++) {
+    CHECK_OK(tg_zero_grad(adam) == 0);
+    CHECK_OK(backward_from(tg_dot(x, w), g) == 0);
+    int64_t before = tg_get_counters().kernels_run;
+    CHECK_OK(tg_step(adam) == 0);
+    int64_t kernels = tg_get_counters().kernels_run - before;
+#ifndef TG_HOSTILE
+    CHECK_INT(kernels, 2);
+#else
+    CHECK(kernels >= 2);
+#endif
+  }
+}
+
+static int64_t corealize(tg_list list) {
+  int64_t before = tg_get_counters().kernels_run;
+  CHECK_OK(tg_corealize(list) == 0);
+  return tg_get_counters().kernels_run - before;
+}
+
+#ifdef TG_HOSTILE
+#define TOGETHER(n, ...) CHECK(corealize(TG_LIST(__VA_ARGS__)) >= (n))
+#else
+#define TOGETHER(n, ...) CHECK_INT(corealize(TG_LIST(__VA_ARGS__)), n)
+#endif
+
+TEST(fusion_together) {
+  tg_tensor *x = data(TG_SHAPE(64, 33)), *y = data(TG_SHAPE(33, 64)), *e = tg_exp(x);
+  TOGETHER(1, e, tg_mul(e, 2));                       /* one reads the other */
+  TOGETHER(1, tg_sin(x), tg_reshape(tg_sqrt(x), 33, 64)); /* both read x */
+  TOGETHER(1, tg_sum(x), tg_sum(y));                  /* small nests, side by side */
+  tg_tensor *s = tg_sum(x, .axis = TG_INTS(1)), *d = tg_exp(s);
+  TOGETHER(1, s, d, tg_mul(d, s));
+  tg_tensor *z = data(TG_SHAPE(64, 33)), *big = data(TG_SHAPE(70000));
+  TOGETHER(1, tg_sum(x, .axis = TG_INTS(0)), tg_sum(tg_mul(x, z), .axis = TG_INTS(0)));
+  TOGETHER(1, tg_sum(big), tg_mul(tg_max(big), 2), tg_sum(tg_square(big))); /* one pass */
+  tg_tensor *t = tg_sin(x);
+  TOGETHER(2, t, tg_add(t, tg_flip(t, 0)));           /* at other positions: one by one */
+  tg_tensor *a = tg_cos(x), *b = tg_sum(a), *c = tg_mul(a, tg_exp(b));
+  TOGETHER(3, a, b, c); /* c reads a, but waits for b, which waits for a */
+}
+
+/* c reads a element by element, but also b, which waits for all of a. */
+TEST(fusion_no_cycles) {
+  tg_tensor *x = data(TG_SHAPE(3, 5)), *a = tg_add(x, 1), *list[40];
+  for (int i = 0; i < 40; i++) {
+    a = i % 2 ? tg_div(a, tg_add(tg_max(a), 1)) : tg_sub(a, tg_flip(a, 1));
+    list[i] = a;
+  }
+  CHECK_OK(tg_corealize((tg_list){40, list}) == 0);
+  for (int i = 1; i < 40; i += 2) {
+    double most = tg_item(tg_max(list[i - 1]));
+    CHECK_CLOSE(test_at(list[i], 0), test_at(list[i - 1], 0) / (most + 1), 1e-5, 1e-5);
+  }
+}
+
 TEST(fusion_replay_sees_new_data) {
   for (int i = 1; i < 4; i++) {
     const int64_t numbers[3] = {i, i, i};

@@ -53,6 +53,9 @@ says 'wrong: found out'
 run 0 "$bin/05_save_and_load" "$tmp/course.npz"
 says 'loaded, after 20 more steps'
 says 'as it should, this failed: tg_load_npz'
+run 0 "$bin/06_jit"
+says 'step 2000  loss'
+says 'the C code of the step ran 2 times'
 
 # ---- mnist: the main job
 data=$build/data/mnist

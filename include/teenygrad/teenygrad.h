@@ -894,6 +894,37 @@ int tg_set_lr(tg_optimizer *optimizer, double lr);
  * tensor `i` of the optimizer's state, NULL past the last (no error). */
 tg_tensor *tg_optimizer_state(tg_optimizer *optimizer, int64_t i);
 
+/* ------------------------------------------------------- captured steps -- */
+
+/* A function that is recorded at its first call and afterwards run again without
+ * being called: for a training step, or a forward pass, that is the same every
+ * time but for its inputs. A replayed call costs little more than its kernels.
+ *
+ *     static int step(tg_list in, tg_tensor **out, void *user) {
+ *       model *m = user;
+ *       out[0] = loss_of(m, in.items[0], in.items[1]);
+ *       if (tg_zero_grad(m->optimizer) || tg_backward(out[0])) return -1;
+ *       return tg_step_with(m->optimizer, TG_LIST(out[0]));
+ *     }
+ *
+ * The function reads its inputs, sets outputs[0 ..] and returns 0, or -1. What it
+ * reads or assigns besides (parameters, state of optimizers, gradients) is read and
+ * assigned anew in every call, and random numbers go on as they would without.
+ * But C code is not run again: C numbers, branches, and data that tg_from brings in
+ * stay as they were when the call was recorded. Reading a value inside (tg_item,
+ * tg_data, tg_to_string ...) is an error: make it an output. When outside tensors
+ * have another shape, or training or no-grad mode changes, the next call is
+ * recorded again. */
+typedef struct tg_jit tg_jit;
+typedef int (*tg_jit_function)(tg_list inputs, tg_tensor **outputs, void *user);
+/* Belongs to the innermost scope. It keeps the tensors that the function uses. */
+tg_jit *tg_jit_new(tg_jit_function function, int outputs, void *user);
+/* Runs now. Each input is realized and must be memory of its own, of the shape, dtype
+ * and device it had when recorded. The outputs belong to the innermost scope, are
+ * realized and have no gradient. 0, or -1 with outputs NULL and outside tensors as
+ * they were. One thread at a time. */
+int tg_jit_call(tg_jit *jit, tg_list inputs, tg_tensor **outputs);
+
 /* ---------------------------------------------------------------- files -- */
 
 /* Reads an IDX file (LeCun) of any dtype and rank, plain or, where the library

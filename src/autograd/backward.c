@@ -170,6 +170,7 @@ static bool make_grads(const backward_walk *w, tg_tensor **made) {
   for (int64_t i = 0; i < w->count; i++) {
     tg_tensor *t = w->order[i];
     if (!keeps_grad(t)) continue;
+    if (t->grad) tg_note(t->grad);
     tg_node *sum = t->grad ? tg_n_add(t->grad->node, t->partial) : t->partial;
     made[i] = tg_tensor_new_owned(sum);
     if (!made[i]) return false;

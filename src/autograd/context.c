@@ -167,7 +167,10 @@ tg_tensor *tg_call(const tg_function_row *row, int count, tg_tensor *const *inpu
   if (!inputs_fit(row->name, count, inputs)) return NULL;
   tg_node *few[FEW_INPUTS], **nodes = few;
   if (count > FEW_INPUTS && !(nodes = tg_alloc((size_t)count * sizeof *nodes))) return NULL;
-  for (int i = 0; i < count; i++) nodes[i] = inputs[i]->node;
+  for (int i = 0; i < count; i++) {
+    tg_note(inputs[i]);
+    nodes[i] = inputs[i]->node;
+  }
   tg_context c = {0};
   context_start(&c, row, count, nodes[0], nargs, args);
   int64_t mark = tg_pool_mark();

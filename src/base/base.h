@@ -74,6 +74,8 @@ typedef struct tg_thread {
   bool training, no_grad;
   bool seeded;
   uint64_t seed, drawn;     /* tensor: the random generator */
+  struct tg_tape *tape;     /* runtime: where what is run is written down, or NULL */
+  struct tg_recording *recording; /* tensor: what tg_jit is recording, or NULL */
 } tg_thread;
 tg_thread *tg_this_thread(void);
 /* What the rooms above must let go when a thread ends; set once, any time. */
@@ -85,7 +87,8 @@ void tg_thread_clean(void);
 typedef struct tg_counts {
   _Atomic int64_t all[TG_COUNTED]; /* of threads that have ended, or handed over */
   _Atomic int64_t buffers, peak_bytes, buffer_bytes, peak_buffer_bytes, kernels_run,
-      kernels_compiled, kernels_generated, compiler_runs, units_cached, schedules, schedules_replayed;
+      kernels_compiled, kernels_generated, compiler_runs, units_cached, schedules,
+      schedules_replayed;
 } tg_counts;
 extern tg_counts tg_count;
 static inline void tg_count_add(_Atomic int64_t *counter, int64_t n) {

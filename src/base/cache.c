@@ -48,11 +48,12 @@ typedef struct cache_link {
   struct cache_link *next;
 } cache_link;
 
-static _Thread_local struct {
+typedef struct cache_lists {
   cache_link *list[CACHE_LISTS];
   size_t bytes;
   bool over; /* the thread is about to end: keep nothing */
-} cache_own;
+} cache_lists;
+static _Thread_local cache_lists cache_own;
 
 static void *cache_small(size_t size) {
   size_t class = (size + CACHE_STEP - 1) / CACHE_STEP;
@@ -92,15 +93,18 @@ void tg_cache_thread_end(void) {
 
 /* ---- large blocks: one list for all, oldest first */
 
-static struct {
+typedef struct cache_block {
+  void *memory;
+  size_t size;
+} cache_block;
+
+typedef struct cache_list {
   pthread_mutex_t lock;
-  struct {
-    void *memory;
-    size_t size;
-  } block[CACHE_LARGE];
+  cache_block block[CACHE_LARGE];
   int count;
   size_t kept, used, most; /* bytes: in the list, handed out, handed out at once */
-} cache = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} cache_list;
+static cache_list cache = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* Rounded up to a multiple of an eighth of the largest power of two in it. */
 static size_t cache_class(size_t size) {
@@ -155,8 +159,7 @@ static void cache_give_large(void *memory, size_t size) {
   if (cache.count == CACHE_LARGE) oldest = cache_take(0);
   cache.used -= size;
   cache.kept += size;
-  cache.block[cache.count].memory = memory;
-  cache.block[cache.count++].size = size;
+  cache.block[cache.count++] = (cache_block){memory, size};
   pthread_mutex_unlock(&cache.lock);
   free(oldest);
 }

@@ -86,6 +86,11 @@ char *tg_kernel_text(const tg_kernel *kernel);
 /* 0, or -1 and a message that names the instruction and the broken rule. */
 int tg_kernel_verify(const tg_kernel *kernel);
 
+/* The independent nests of a kernel: how many, and if there are several, each as a kernel
+ * of its own with the slots of the whole (split.c). -1: no memory. */
+int tg_kernel_split(const tg_kernel *kernel, tg_kernel ***parts);
+void tg_kernel_split_free(tg_kernel **parts, int count);
+
 /* `ins` as offset + sum of range[i] * stride[i]; false if it is not affine. */
 typedef struct tg_affine {
   int64_t offset;

@@ -1,10 +1,10 @@
-/* compile/lower: one stored node becomes one kernel.
+/* compile/lower: the stored nodes of a group become one kernel.
  *
- * Lowering pulls. It gives the result a loop per axis and asks for the value at
- * those positions; each op answers by asking its operands, a movement op for
- * another position: that is all that is left of movement. Positions are index
- * instructions, so the simplifier sees them; a reduction asks with fresh FOLD
- * ranges in place of the axes it folds.
+ * Lowering pulls. It gives the result a loop per axis, which the members of a nest
+ * share, and asks for the value at those positions; each op answers by asking its
+ * operands, a movement op for another position: that is all that is left of movement.
+ * Positions are index instructions, so the simplifier sees them; a reduction asks with
+ * fresh FOLD ranges in place of the axes it folds.
  *
  * A PAD or UNWINDOW answers 0 at some positions, and its operand must not even
  * be read there. So a request carries a gate, the condition under which the
@@ -42,9 +42,12 @@ typedef struct fold_set {
 typedef struct lowering {
   tg_builder b;
   const tg_graph *graph;
+  const tg_groups *groups;
   tg_lowered *out;
-  int32_t root;
-  fold_set folds[FOLD_SETS];
+  int32_t number; /* of the kernel */
+  int32_t base;   /* of the nest at work, and where in it */
+  int32_t at[TG_MAX_DIMS];
+  fold_set folds[FOLD_SETS]; /* of the nest */
   int nfolds;
   memo_row *memo;
   int64_t memo_count, memo_room;
@@ -88,10 +91,8 @@ static void memo_add(lowering *l, const request *r, int32_t result) {
 
 /* ---- memory */
 
-static int32_t slot_of(lowering *l, int32_t entry) {
-  for (int32_t i = 1; i < l->b.kernel->nslots; i++)
-    if (l->out->inputs[i] == entry) return i;
-  tg_node *n = l->graph->entry[entry].node;
+static int32_t add_slot(lowering *l, int32_t entry) {
+  const tg_node *n = l->graph->entry[entry].node;
   if (!tg_reserve((void **)&l->out->inputs, &l->out->input_room, l->b.kernel->nslots,
                   sizeof *l->out->inputs)) {
     l->b.failed = true;
@@ -99,6 +100,12 @@ static int32_t slot_of(lowering *l, int32_t entry) {
   }
   l->out->inputs[l->b.kernel->nslots] = entry;
   return tg_ir_slot(&l->b, n->dtype, n->numel);
+}
+
+static int32_t slot_of(lowering *l, int32_t entry) {
+  for (int32_t i = l->b.kernel->noutputs; i < l->b.kernel->nslots; i++)
+    if (l->out->inputs[i] == entry) return i;
+  return add_slot(l, entry);
 }
 
 /* The row-major position of index[0 .. ndim-1]. */
@@ -241,10 +248,11 @@ static bool folds_set(const lowering *l, int32_t i, const fold_set *set) {
  * rows have the same axes they share a loop. */
 static int32_t lower_reduce(lowering *l, const tg_entry *e, const int32_t *index, int32_t gate) {
   const tg_node *n = e->node;
-  fold_set set = {.stage = e->by_row ? e->stage : -1};
+  bool shares = e->by_row || l->groups->one_pass[l->base];
+  fold_set set = {.stage = shares ? e->stage : -1};
   for (int i = 0; i < n->ndim; i++)
     if (tg_node_args(n)[0] >> i & 1) set.size[set.count++] = tg_node_shape(n->src[0])[i];
-  for (int f = 0; f < l->nfolds && e->by_row; f++) {
+  for (int f = 0; f < l->nfolds && shares; f++) {
     const fold_set *known = &l->folds[f];
     if (known->stage != set.stage || known->count != set.count ||
         memcmp(known->size, set.size, sizeof set.size))
@@ -255,7 +263,7 @@ static int32_t lower_reduce(lowering *l, const tg_entry *e, const int32_t *index
   for (int i = 0; i < set.count; i++) set.at[i] = tg_ir_range(&l->b, set.size[i], TG_FOLD);
   int32_t result = lower_fold(l, e, index, gate, &set);
   if (l->b.failed || !folds_set(l, result, &set)) return result;
-  if (e->by_row && l->nfolds < FOLD_SETS) l->folds[l->nfolds++] = set;
+  if (shares && l->nfolds < FOLD_SETS) l->folds[l->nfolds++] = set;
   return result;
 }
 
@@ -326,7 +334,7 @@ static int32_t lower_op(lowering *l, int32_t entry, const int32_t *index, int32_
   const tg_node *n = e->node;
   if (n->op == TG_OP_CONST) return tg_ir_const(&l->b, n->dtype, n->value);
   if (n->op == TG_OP_IOTA) return index[tg_node_args(n)[0]];
-  if (n->op == TG_OP_BUFFER || (e->stored && entry != l->root))
+  if (n->op == TG_OP_BUFFER || (e->stored && l->groups->of[entry] != l->number))
     return lower_load(l, entry, index, gate);
   switch (tg_op_table[n->op].class) {
     case TG_CLASS_MOVE: return lower_move(l, e, index, gate);
@@ -351,18 +359,27 @@ static int32_t lower(lowering *l, int32_t entry, const int32_t *index, int32_t g
 
 /* ---- kernels */
 
-static void lower_store(lowering *l, const tg_node *n) {
-  int32_t index[TG_MAX_DIMS] = {0};
-  for (int i = 0; i < n->ndim; i++) index[i] = tg_ir_range(&l->b, tg_node_shape(n)[i], TG_LOOP);
-  int32_t value = n->op == TG_OP_SCATTER
-                      ? lower(l, l->graph->entry[l->root].src[0], index, -1)
-                      : lower(l, l->root, index, -1);
-  if (!l->b.failed) tg_ir_store(&l->b, TG_OP_STORE, 0, flat(l, n, index), value);
+/* Loops over the axes of the nest's base. */
+static void begin_nest(lowering *l, int32_t base) {
+  const tg_node *n = l->graph->entry[base].node;
+  l->base = base;
+  l->nfolds = 0;
+  for (int i = 0; i < n->ndim; i++) l->at[i] = tg_ir_range(&l->b, tg_node_shape(n)[i], TG_LOOP);
 }
 
-static void lower_scatter(lowering *l, const tg_node *n) {
-  const tg_entry *e = &l->graph->entry[l->root];
-  const tg_node *y = n->src[1], *z = n->src[2];
+/* What is stored at the nest's position, to the slot of the member's number. */
+static void lower_store(lowering *l, int32_t slot, int32_t entry) {
+  const tg_entry *e = &l->graph->entry[entry];
+  int32_t index[TG_MAX_DIMS] = {0};
+  if (l->groups->base[entry] != l->base) begin_nest(l, l->groups->base[entry]);
+  index_reshape(l, e->node, l->graph->entry[l->base].node, l->at, index);
+  int32_t value = lower(l, e->node->op == TG_OP_SCATTER ? e->src[0] : entry, index, -1);
+  if (!l->b.failed) tg_ir_store(&l->b, TG_OP_STORE, slot, flat(l, e->node, index), value);
+}
+
+static void lower_scatter(lowering *l, int32_t entry) {
+  const tg_entry *e = &l->graph->entry[entry];
+  const tg_node *n = e->node, *y = n->src[1], *z = n->src[2];
   int32_t index[TG_MAX_DIMS] = {0}, at[TG_MAX_DIMS] = {0};
   for (int i = 0; i < z->ndim; i++)
     index[i] = tg_ir_range(&l->b, tg_node_shape(z)[i], i < y->ndim ? TG_SERIAL : TG_LOOP);
@@ -374,20 +391,21 @@ static void lower_scatter(lowering *l, const tg_node *n) {
   tg_ir_store(&l->b, op, 0, flat(l, n, at), value);
 }
 
-/* "sum_128_10": the op that names the kernel, and the shape it makes. */
-static void name_kernel(const lowering *l, const tg_node *n) {
-  tg_kernel *k = l->b.kernel;
+/* "sum_128_10": the op that names the kernel, and the shape it makes; "sum_128_10_x4"
+ * with so many stores. */
+static void name_kernel(tg_kernel *k, const tg_node *n) {
   const char *op = "map";
   int reduces = 0;
-  for (int32_t i = 0; i < k->count; i++)
+  for (int32_t i = 0; i < k->count && k->ins[i].op != TG_OP_STORE; i++)
     if (k->ins[i].op == TG_OP_REDUCE && ++reduces)
       op = k->ins[i].fold == TG_OP_ADD ? "sum" : "max";
   if (reduces > 1) op = "rows";
   if (n->op == TG_OP_SCATTER) op = "scatter";
   int at = snprintf(k->name, sizeof k->name, "%s", op);
-  for (int i = 0; i < n->ndim && at < (int)sizeof k->name - 22; i++)
+  for (int i = 0; i < n->ndim && at < (int)sizeof k->name - 32; i++)
     at += snprintf(k->name + at, sizeof k->name - (size_t)at, "_%lld",
                    (long long)tg_node_shape(n)[i]);
+  if (k->noutputs > 1) snprintf(k->name + at, sizeof k->name - (size_t)at, "_x%d", k->noutputs);
 }
 
 /* Arithmetic on floats, over all positions it is done for. */
@@ -426,27 +444,29 @@ static char *origin_text(const lowering *l) {
 }
 
 static void lower_all(lowering *l, int part) {
-  const tg_node *n = l->graph->entry[l->root].node;
-  tg_ir_slot(&l->b, n->dtype, n->numel);
-  if (!tg_reserve((void **)&l->out->inputs, &l->out->input_room, 0, sizeof *l->out->inputs)) {
-    l->b.failed = true;
-    return;
-  }
-  l->out->inputs[0] = l->root;
-  if (part) lower_scatter(l, n);
-  else lower_store(l, n);
+  const int32_t *member = l->groups->member + l->groups->first[l->number];
+  int32_t count = (int32_t)(l->groups->first[l->number + 1] - l->groups->first[l->number]);
+  for (int32_t m = 0; m < count; m++) add_slot(l, member[m]);
   if (l->b.failed) return;
-  name_kernel(l, n);
-  count_flops(l->b.kernel);
+  l->b.kernel->noutputs = count;
+  for (int32_t m = 0; m < count && !part; m++) lower_store(l, m, member[m]);
+  if (part) lower_scatter(l, member[0]);
+  if (l->b.failed) return;
   if (tg_debug() >= 3) l->b.kernel->origin = origin_text(l);
 }
 
-int tg_lower(const tg_graph *graph, int32_t entry, int part, tg_lowered *out) {
+int tg_lower(const tg_graph *graph, const tg_groups *groups, int64_t kernel, int part,
+             tg_lowered *out) {
   memset(out, 0, sizeof *out);
-  lowering l = {.graph = graph, .out = out, .root = entry};
+  lowering l = {.graph = graph, .groups = groups, .out = out, .number = (int32_t)kernel,
+                .base = -1};
   if (tg_builder_begin(&l.b) && memo_grow(&l)) lower_all(&l, part);
   else l.b.failed = true;
   out->kernel = tg_builder_end(&l.b);
+  if (out->kernel) {
+    name_kernel(out->kernel, graph->entry[groups->member[groups->first[kernel]]].node);
+    count_flops(out->kernel);
+  }
   tg_free(l.memo);
   tg_free(l.table);
   if (out->kernel && tg_kernel_verify(out->kernel) == 0) return 0;

@@ -168,7 +168,7 @@ static bool surely_stored(const tg_graph *g, const tg_entry *e, const tg_entry *
   bool enlarges = op == TG_OP_PAD || op == TG_OP_UNWINDOW || op == TG_OP_WINDOW;
   if (tg_schedule_is_memory(x) || e->joins) return false;
   if (op == TG_OP_COPY) return true;
-  if (repeats) return x->reads && (x->reduced || x->heavy);
+  if (repeats) return x->reads && (x->reduced || (x->heavy && x->node->numel > 1));
   if (x->spread_of >= 0 && row_shifts(e)) return x->stage > 1;
   if (enlarges) return x->reduced && !x->sum_chain;
   if (row_class(e) == TG_CLASS_INDEX) return x->reduced;
@@ -206,6 +206,12 @@ static int32_t coarser(const tg_graph *g, int32_t a, int32_t b) {
   return -1;
 }
 
+bool tg_schedule_followed(const tg_graph *g, const tg_entry *e) {
+  if (e->common < 0) return false;
+  row_shape rows = row_shape_of(g->entry[e->reduce].node);
+  return row_seams(&rows, g->entry[e->common].node);
+}
+
 /* The expansion e: does it join the rows of the space it is needed in? Then what
  * it expands may be computed in the kernel, once per row. */
 static bool joins_rows(tg_graph *g, const tg_entry *e, int32_t i) {
@@ -239,12 +245,19 @@ static uint64_t new_pass(tg_graph *g, int32_t space) {
   return UINT64_C(1) << (owner->npasses + 1);
 }
 
+/* How often a kernel goes over rows anyway, where space is one of its two. */
+static int32_t goes_over(tg_graph *g, int32_t space) {
+  int32_t other = space_other(g, space), n = space_owner(g, space)->over[space & 1];
+  return other < 0 ? n : n + space_owner(g, other)->over[other & 1];
+}
+
 static void need(tg_graph *g, tg_entry *x, int32_t space, int32_t axes, uint64_t passes) {
+  x->common = x->space < 0 || x->common == axes ? axes : coarser(g, x->common, axes);
   if (x->space >= 0 && x->space != space) {
     x->shared = true;
     x->places++;
   }
-  x->alone = x->alone || !space_owner(g, space)->over[space & 1];
+  x->alone = x->alone || goes_over(g, space) <= (x->counted >= 0);
   x->space = space;
   x->axes = axes;
   x->passes |= passes;
@@ -306,6 +319,22 @@ static void find_spaces(tg_graph *g) {
   }
 }
 
+/* A shared reduce is not in the space of its users, yet they go over its rows if
+ * they repeat it: those that need two such may do so. */
+static void count_shared(tg_graph *g) {
+  for (int32_t i = 0; i < g->count; i++) {
+    const tg_entry *e = &g->entry[i];
+    bool inside = e->space >= 0 && !e->joins && row_class(e) != TG_CLASS_REDUCE;
+    for (int s = 0; s < 3 && inside && e->src[s] >= 0; s++) {
+      tg_entry *x = &g->entry[e->src[s]];
+      bool counts = x->shared && x->row_of >= 0 && x->spread_of < 0 && x->counted != e->space;
+      if (!counts) continue;
+      x->counted = e->space;
+      space_owner(g, e->space)->over[e->space & 1]++;
+    }
+  }
+}
+
 /* Twice: the first time finds the rows of each space and whether a kernel goes over
  * them, the second time knows that from the start. */
 void tg_schedule_spaces(tg_graph *g) {
@@ -314,7 +343,9 @@ void tg_schedule_spaces(tg_graph *g) {
     learn(g, i);
     e->rows[0] = e->rows[1] = e->other[0] = e->other[1] = -1;
     e->over[0] = e->over[1] = 0;
+    e->counted = -1;
   }
   find_spaces(g);
+  count_shared(g);
   find_spaces(g);
 }

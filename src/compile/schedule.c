@@ -18,8 +18,8 @@
  * stage of its user's kernel, which then goes over the row several times; rows.c
  * says when, and in how many places each node is needed. Then this file goes up, adds
  * up what each expression costs and decides. What an expression costs per element
- * counts once for each pass over the row: a store and a load cost as much as STORE
- * additions (about 0.5 ns; an exp, in vector code, 0.25).
+ * counts once for each pass over the row: a store and a load through memory cost as
+ * much as STORE additions (about 1 ns; an exp, in vector code, 0.5).
  */
 #include "compile/schedule.h"
 
@@ -286,14 +286,15 @@ static void decide_reduce(tg_graph *g, tg_entry *e, int32_t i) {
   e->epilogue = true;
 }
 
-/* Repeating an expression below an expansion is only worth it for casts, and where
- * the expansion leads back to the rows that a reduce has folded. */
+/* Repeating an expression below an expansion is only worth it for casts, for single
+ * numbers, and where the expansion leads back to the rows that a reduce has folded. */
 static void decide_move(tg_graph *g, tg_entry *e) {
   tg_entry x = view(g, e->src[0]);
   tg_op op = e->node->op;
   bool joins = e->joins && (x.reduce < 0 || (x.by_row && !x.spread));
   bool repeats = op == TG_OP_EXPAND || (op == TG_OP_WINDOW && e->node->numel > 2 * x.node->numel);
-  if (repeats && !joins && x.loads && (x.reduce >= 0 || x.cost > 0)) store_below(g, e->src[0]);
+  bool often = x.cost > 0 && x.node->numel > 1; /* a single number: once per kernel */
+  if (repeats && !joins && x.loads && (x.reduce >= 0 || often)) store_below(g, e->src[0]);
   bool enlarges = op == TG_OP_PAD || op == TG_OP_UNWINDOW || op == TG_OP_WINDOW;
   bool shifts = op != TG_OP_RESHAPE && op != TG_OP_EXPAND;
   if (x.reduce >= 0 && ((enlarges && !x.sum_chain) || (shifts && x.spread)))
@@ -321,10 +322,15 @@ static void decide_index(tg_graph *g, tg_entry *e) {
 
 /* Too dear for doing it again in another kernel? A kernel that goes over rows anyway
  * has them in the cache: there a reduce is cheaper than one more kernel. */
-static bool dear(const tg_entry *e) {
-  if (e->by_row && !e->spread && !e->alone && e->places < MOST_PLACES && e->work <= AGAIN) return false;
+static bool dear(const tg_graph *g, const tg_entry *e) {
+  bool again = e->by_row && !e->alone && e->places < MOST_PLACES && e->work <= AGAIN;
+  if (again && !e->spread) return false;
+  if (again && e->cost <= STORE && tg_schedule_followed(g, e)) return false;
   return e->reduce >= 0 || e->cost > (e->loads ? CHEAP : 4 * CHEAP) || e->loads > 3;
 }
+
+/* Is a user sure to store it? Then nobody else takes the reduce into his kernel. */
+static bool settled(const tg_entry *e) { return e->rooted && e->reduce >= 0 && !is_move(e); }
 
 /* Too dear for doing it again in each pass over the row? */
 static bool too_often(const tg_entry *e) {
@@ -348,7 +354,7 @@ static void decide(tg_graph *g, int32_t i) {
     case TG_CLASS_IR: break;
   }
   if (tg_schedule_is_memory(e)) e->stored = e->node->op != TG_OP_BUFFER;
-  else if ((e->shared && dear(e)) || too_often(e)) store_below(g, i);
+  else if ((e->shared && dear(g, e)) || too_often(e) || settled(e)) store_below(g, i);
 }
 
 int32_t tg_schedule_alias(const tg_graph *g, int32_t i) {

@@ -1,4 +1,4 @@
-/* compile/schedule: which nodes become memory, and one kernel for each. */
+/* compile/schedule: which nodes become memory, and which kernels compute them. */
 #ifndef TG_SCHEDULE_H
 #define TG_SCHEDULE_H
 
@@ -32,9 +32,11 @@ typedef struct tg_entry {
   bool rooted;       /* surely stored, or movement over what is */
   bool joins;        /* an expansion that may stay with its reduce */
   bool alone;        /* needed where nothing else goes over its rows */
-  int32_t axes;      /* the entry whose axes bound those loops can follow, or -1 */
+  int32_t axes;      /* the entry whose axes the loops can follow at best, or -1 */
+  int32_t common;    /* the same for all its users, when it is shared */
   int32_t rows[2], other[2]; /* of the spaces it owns: the reduce; the space beside */
   int32_t over[2];   /* and how often a kernel goes over the rows there */
+  int32_t counted;   /* the space last counted so for a shared entry */
   int32_t npasses;
   uint64_t passes;   /* over the rows, in which it is needed */
 } tg_entry;
@@ -58,6 +60,8 @@ void tg_schedule_spaces(tg_graph *graph);
 bool tg_schedule_is_memory(const tg_entry *entry); /* by nature: always stored */
 /* Whether two reduces, or a reduce and an expansion, are about the same rows. */
 bool tg_schedule_same_rows(const tg_node *a, const tg_node *b);
+/* Whether all kernels that need a shared entry can follow the rows of its reduces. */
+bool tg_schedule_followed(const tg_graph *graph, const tg_entry *entry);
 /* Whether rows as long as this reduce's are worth going over again. */
 bool tg_schedule_rows_fit(const tg_node *reduce, int64_t loads);
 
@@ -68,14 +72,29 @@ void tg_schedule(tg_graph *graph);
  * Gives the entry it is the same memory as, or -1. */
 int32_t tg_schedule_alias(const tg_graph *graph, int32_t entry);
 
-/* The kernel that computes a stored entry. inputs[i] is the entry that slot i
- * reads; slot 0 is the output, with inputs[0] = entry. A scatter takes two
- * kernels: `part` 0 copies its base, part 1 scatters. NULL on failure. */
+/* Which stored entries are computed together (group.c): kernel k computes
+ * member[first[k]] .. member[first[k + 1] - 1], in an order that can run. Members of
+ * equal `base` run in one nest of loops, those over the axes of entry `base`. */
+typedef struct tg_groups {
+  int32_t *of, *base; /* by entry; -1: no kernel, an input or nothing to do */
+  bool *written;      /* by entry; a stored one that is not stays within its kernel */
+  bool *one_pass;     /* by base: the reduces of its nest fold the same ranges */
+  int32_t *member;
+  int64_t *first;
+  int64_t count, members;
+} tg_groups;
+int tg_group(const tg_graph *graph, tg_groups *out); /* 0, or -1 and nothing to free */
+void tg_groups_free(tg_groups *groups);
+
+/* A kernel of the groups. inputs[i] is the entry behind slot i; the first `noutputs`
+ * are the members. A scatter takes two kernels: `part` 0 copies its base, part 1
+ * scatters. 0, or -1. */
 typedef struct tg_lowered {
   tg_kernel *kernel;
   int32_t *inputs;
   int64_t input_room;
 } tg_lowered;
-int tg_lower(const tg_graph *graph, int32_t entry, int part, tg_lowered *out);
+int tg_lower(const tg_graph *graph, const tg_groups *groups, int64_t kernel, int part,
+             tg_lowered *out);
 
 #endif

@@ -85,6 +85,9 @@ static inline int tg_node_arity(const tg_node *n) { return tg_op_table[n->op].ar
 tg_node *tg_node_retain(tg_node *node);
 void tg_node_release(tg_node *node); /* iterative: any depth */
 
+/* Gives a BUFFER that nobody shares another memory of the same size. */
+void tg_node_swap_buffer(tg_node *node, tg_buffer *buffer);
+
 /* The pool: everything made since the mark is released by drain. */
 int64_t tg_pool_mark(void);
 void tg_pool_drain(int64_t mark);

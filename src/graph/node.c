@@ -104,6 +104,12 @@ void tg_node_become_buffer(tg_node *n, tg_buffer *buffer) {
   for (int i = 0; i < 3; i++) tg_node_release(src[i]);
 }
 
+void tg_node_swap_buffer(tg_node *n, tg_buffer *buffer) {
+  tg_buffer *old = n->buffer;
+  n->buffer = tg_buffer_retain(buffer);
+  tg_buffer_release(old);
+}
+
 int64_t tg_pool_mark(void) { return tg_this_thread()->pool_count; }
 
 void tg_pool_drain(int64_t mark) {

@@ -25,15 +25,17 @@ static const char *color(const tg_entry *e) {
   return "#b3de69";
 }
 
-/* The stored entry whose kernel computes entry i: i itself, or that of its last
+/* The first output of the kernel that computes entry i: of its own, or of its last
  * user. Users come later, so one pass from the end finds all. */
-static int32_t *kernels_of(const tg_graph *g) {
+static int32_t *kernels_of(const tg_graph *g, const tg_plan *plan) {
   int32_t *kernel = tg_alloc((size_t)(g->count + 1) * sizeof *kernel);
   if (!kernel) return NULL;
   for (int32_t i = 0; i < g->count; i++) kernel[i] = -1;
+  for (int64_t a = 0; a < plan->actions; a++)
+    for (int32_t s = 0; s < plan->action[a].noutputs; s++)
+      kernel[plan->action[a].entry[s]] = plan->action[a].entry[0];
   for (int32_t i = (int32_t)g->count - 1; i >= 0; i--) {
     const tg_entry *e = &g->entry[i];
-    if (e->stored) kernel[i] = i;
     for (int s = 0; s < 3 && e->src[s] >= 0; s++)
       if (kernel[e->src[s]] < 0) kernel[e->src[s]] = kernel[i];
   }
@@ -49,16 +51,16 @@ static void write_node(FILE *f, const tg_graph *g, int32_t i) {
 
 static void write_boxes(FILE *f, const tg_graph *g, const int32_t *kernel) {
   for (int32_t k = 0; k < g->count; k++) {
-    if (!g->entry[k].stored) continue;
+    if (kernel[k] != k) continue;
     fprintf(f, "subgraph cluster_%d { label=\"kernel of #%d\"; style=rounded;\n", k, k);
-    for (int32_t i = 0; i <= k; i++)
+    for (int32_t i = 0; i < g->count; i++)
       if (kernel[i] == k && g->entry[i].node->op != TG_OP_BUFFER) write_node(f, g, i);
     fprintf(f, "}\n");
   }
 }
 
-static bool write_dot(const char *path, const tg_graph *g) {
-  int32_t *kernel = kernels_of(g);
+static bool write_dot(const char *path, const tg_graph *g, const tg_plan *plan) {
+  int32_t *kernel = kernels_of(g, plan);
   FILE *f = kernel ? fopen(path, "w") : NULL;
   if (!f) {
     tg_free(kernel);
@@ -84,12 +86,12 @@ static bool run_dot(const char *dot, const char *svg) {
   return n > 0 && n < (int)sizeof command && system(command) == 0;
 }
 
-static void draw_graph(const char *path, const tg_graph *g) {
+static void draw_graph(const char *path, const tg_graph *g, const tg_plan *plan) {
   char dot[1024];
   size_t n = strlen(path);
   bool svg = n > 4 && strcmp(path + n - 4, ".svg") == 0;
   int length = snprintf(dot, sizeof dot, svg ? "%s.dot" : "%s", path);
-  if (length < 0 || length >= (int)sizeof dot || !write_dot(dot, g)) {
+  if (length < 0 || length >= (int)sizeof dot || !write_dot(dot, g, plan)) {
     fprintf(stderr, "TG_GRAPH: cannot write %s\n", path);
   } else if (svg && !run_dot(dot, path)) {
     fprintf(stderr, "TG_GRAPH: Graphviz's program dot did not run; the graph is in %s\n", dot);
@@ -99,13 +101,12 @@ static void draw_graph(const char *path, const tg_graph *g) {
 }
 
 void tg_draw(const tg_graph *g, const tg_plan *plan) {
-  (void)plan;
   const char *path = getenv("TG_GRAPH");
   if (!path || !*path) return;
   pthread_mutex_lock(&draw_lock);
   if (g->count > largest) {
     largest = g->count;
-    draw_graph(path, g);
+    draw_graph(path, g, plan);
   }
   pthread_mutex_unlock(&draw_lock);
 }

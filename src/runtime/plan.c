@@ -1,6 +1,6 @@
 /* runtime/plan: from a schedule to a list of actions and a memory plan.
  *
- * Stored entries are computed in the order of the graph. Those that somebody
+ * Each group of stored entries is an action. Those that somebody
  * outside holds, or that were asked for, get buffers of their own. The others
  * live from the action that makes them to the last one that reads them, and
  * share one arena: places are given in the order of the actions, first fit, and
@@ -14,27 +14,30 @@ enum { ALIGN = 64 };
 
 /* ---- actions */
 
-static bool add_action(tg_plan *plan, tg_program *program, int32_t *entry, int32_t nslots) {
+static bool add_action(tg_plan *plan, tg_action action) {
   if (!tg_reserve((void **)&plan->action, &plan->action_room, plan->actions,
                   sizeof *plan->action)) {
-    tg_program_put(program);
-    tg_free(entry);
+    tg_program_put(action.program);
+    tg_free(action.entry);
     return false;
   }
-  plan->action[plan->actions++] = (tg_action){program, entry, nslots};
+  plan->action[plan->actions++] = action;
   return true;
 }
 
-static bool add_kernel(tg_plan *plan, const tg_graph *g, int32_t i, int part) {
+static bool add_kernel(tg_plan *plan, const tg_graph *g, const tg_groups *groups, int64_t number,
+                       int part) {
   tg_lowered lowered;
-  if (tg_lower(g, i, part, &lowered) < 0) return false;
-  int32_t nslots = lowered.kernel->nslots;
-  tg_program *program = tg_program_get(lowered.kernel, g->entry[i].node->device);
+  if (tg_lower(g, groups, number, part, &lowered) < 0) return false;
+  int32_t nslots = lowered.kernel->nslots, noutputs = lowered.kernel->noutputs;
+  int device = g->entry[lowered.inputs[0]].node->device;
+  tg_program *program = tg_program_get(lowered.kernel, device);
   if (!program) {
     tg_free(lowered.inputs);
     return false;
   }
-  return add_action(plan, program, lowered.inputs, nslots);
+  return add_action(plan, (tg_action){.program = program, .entry = lowered.inputs,
+                                      .nslots = nslots, .noutputs = noutputs});
 }
 
 static bool add_copy(tg_plan *plan, const tg_graph *g, int32_t i) {
@@ -42,26 +45,35 @@ static bool add_copy(tg_plan *plan, const tg_graph *g, int32_t i) {
   if (!entry) return false;
   entry[0] = i;
   entry[1] = g->entry[i].src[0];
-  return add_action(plan, NULL, entry, 2);
+  const tg_node *n = g->entry[i].node;
+  return add_action(plan, (tg_action){.entry = entry, .nslots = 2, .noutputs = 1,
+                                      .bytes = n->numel * tg_dtype_size(n->dtype)});
 }
 
-/* Adds what computes entry i, and says where its memory is. */
-static bool plan_entry(tg_plan *plan, const tg_graph *g, int32_t i) {
+static bool add_group(tg_plan *plan, const tg_graph *g, const tg_groups *groups, int64_t number) {
+  int32_t i = groups->member[groups->first[number]];
+  tg_op op = g->entry[i].node->op;
+  if (op == TG_OP_COPY) return add_copy(plan, g, i);
+  return add_kernel(plan, g, groups, number, 0) &&
+         (op != TG_OP_SCATTER || add_kernel(plan, g, groups, number, 1));
+}
+
+/* Says where the memory of entry i is. */
+static void place_entry(tg_plan *plan, const tg_graph *g, const tg_groups *groups, int32_t i) {
   const tg_entry *e = &g->entry[i];
   tg_place *place = &plan->place[i];
   if (e->node->op == TG_OP_BUFFER) place->kind = TG_PLACE_INPUT;
-  if (!e->stored) return true;
+  if (!e->stored) return;
   int32_t same = tg_schedule_alias(g, i);
   if (same >= 0 && e->node->numel) {
     if (plan->place[same].kind == TG_PLACE_SAME) same = plan->place[same].of;
     if (plan->place[same].kind == TG_PLACE_TEMP) plan->place[same].kind = TG_PLACE_OWN;
     *place = (tg_place){TG_PLACE_SAME, same, 0};
-    return true;
+    return;
   }
+  if (!groups->written[i] && e->node->numel && e->node->op != TG_OP_EMPTY)
+    return; /* it never leaves its kernel */
   place->kind = e->target || e->external ? TG_PLACE_OWN : TG_PLACE_TEMP;
-  if (e->node->numel == 0 || e->node->op == TG_OP_EMPTY) return true;
-  if (e->node->op == TG_OP_COPY) return add_copy(plan, g, i);
-  return add_kernel(plan, g, i, 0) && (e->node->op != TG_OP_SCATTER || add_kernel(plan, g, i, 1));
 }
 
 /* ---- the arena */
@@ -131,10 +143,11 @@ static bool place_temps(tg_plan *plan, const tg_graph *g, int64_t *last) {
     for (int32_t s = 0; s < plan->action[n].nslots; s++) last[plan->action[n].entry[s]] = n;
   for (int64_t n = 0; done && n < plan->actions; n++) {
     const tg_action *act = &plan->action[n];
-    tg_place *out = &plan->place[act->entry[0]];
     bool again = n && plan->action[n - 1].entry[0] == act->entry[0]; /* part 1 of a scatter */
-    if (out->kind == TG_PLACE_TEMP && !again)
-      out->offset = arena_take(&a, bytes_of(g, act->entry[0]));
+    for (int32_t s = 0; s < act->noutputs && !again; s++) {
+      tg_place *out = &plan->place[act->entry[s]];
+      if (out->kind == TG_PLACE_TEMP) out->offset = arena_take(&a, bytes_of(g, act->entry[s]));
+    }
     for (int32_t s = 0; done && s < act->nslots; s++) {
       int32_t e = act->entry[s];
       bool temp = plan->place[e].kind == TG_PLACE_TEMP;
@@ -162,17 +175,25 @@ void tg_plan_free(tg_plan *plan) {
   tg_free(plan);
 }
 
-tg_plan *tg_plan_new(tg_graph *g) {
-  tg_plan *plan = tg_alloc_zero(sizeof *plan);
-  if (!plan) return NULL;
-  plan->entries = g->count;
-  plan->place = tg_alloc_zero((size_t)(g->count + 1) * sizeof *plan->place);
+static bool plan_all(tg_plan *plan, tg_graph *g, const tg_groups *groups) {
   int64_t *last = tg_alloc_zero((size_t)(g->count + 1) * sizeof *last);
-  bool done = plan->place && last;
-  if (done) tg_schedule(g);
-  for (int32_t i = 0; done && i < g->count; i++) done = plan_entry(plan, g, i);
+  bool done = last != NULL;
+  for (int32_t i = 0; i < g->count; i++) place_entry(plan, g, groups, i);
+  for (int64_t k = 0; done && k < groups->count; k++) done = add_group(plan, g, groups, k);
   done = done && place_temps(plan, g, last) && tg_tiers_plan(plan) == 0;
   tg_free(last);
+  return done;
+}
+
+tg_plan *tg_plan_new(tg_graph *g) {
+  tg_groups groups;
+  tg_schedule(g);
+  if (tg_group(g, &groups) < 0) return NULL;
+  tg_plan *plan = tg_alloc_zero(sizeof *plan);
+  if (plan) plan->place = tg_alloc_zero((size_t)(g->count + 1) * sizeof *plan->place);
+  if (plan) plan->entries = g->count;
+  bool done = plan && plan->place && plan_all(plan, g, &groups);
+  tg_groups_free(&groups);
   if (done) return plan;
   tg_plan_free(plan);
   return NULL;

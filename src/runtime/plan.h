@@ -45,8 +45,9 @@ typedef struct tg_place {
 /* One thing to do: run a program, or copy bytes from another device. */
 typedef struct tg_action {
   tg_program *program;  /* NULL: copy slot 1 to slot 0 */
-  int32_t *entry;       /* the entry behind each slot */
-  int32_t nslots;
+  int32_t *entry;       /* the entry behind each slot, the outputs first */
+  int32_t nslots, noutputs;
+  int64_t bytes;        /* that a copy copies */
 } tg_action;
 
 typedef struct tg_plan {

@@ -131,116 +131,159 @@ static void keep_plan(tg_plan *plan, const key *k) {
   pthread_mutex_unlock(&plans_lock);
 }
 
-/* ---- a run */
+/* ---- tapes: what a thread has run, for tg_jit to run again */
 
-typedef struct run {
-  const tg_graph *graph;
-  const tg_plan *plan;
-  tg_buffer **buffer; /* per entry: what stays */
-  tg_buffer *arena;
-  void **data;        /* per slot of the action */
-} run;
-
-static void *memory_of(const run *r, int32_t i) {
-  const tg_place *p = &r->plan->place[i];
-  switch (p->kind) {
-    case TG_PLACE_INPUT: return r->graph->entry[i].node->buffer->data;
-    case TG_PLACE_OWN: return r->buffer[i]->data;
-    case TG_PLACE_TEMP: return (char *)r->arena->data + p->offset;
-    case TG_PLACE_SAME: return memory_of(r, p->of);
-    case TG_PLACE_NONE: break;
-  }
-  return NULL;
+static void taped_let_go(tg_taped *run) {
+  for (int64_t i = 0; run->buffer && i < run->entries; i++) tg_buffer_release(run->buffer[i]);
+  tg_free(run->buffer);
+  run->buffer = NULL;
 }
 
-static bool allocate(run *r) {
-  int32_t most = 2;
-  for (int64_t i = 0; i < r->plan->actions; i++)
-    if (r->plan->action[i].nslots > most) most = r->plan->action[i].nslots;
-  r->data = tg_alloc((size_t)most * sizeof *r->data);
-  r->buffer = tg_alloc_zero((size_t)(r->plan->entries + 1) * sizeof *r->buffer);
-  r->arena = r->data && r->buffer ? tg_buffer_new((size_t)r->plan->arena) : NULL;
-  if (!r->arena) return false;
-  for (int32_t i = 0; i < r->plan->entries; i++) {
-    if (r->plan->place[i].kind != TG_PLACE_OWN) continue;
-    const tg_node *n = r->graph->entry[i].node;
-    r->buffer[i] = tg_buffer_new((size_t)(n->numel * tg_dtype_size(n->dtype)));
-    if (!r->buffer[i]) return false;
+static bool tape_add(tg_tape *tape, tg_plan *plan, tg_buffer *const *buffer) {
+  if (!tape) return true;
+  if (tape->broken) return false;
+  if (!tg_reserve((void **)&tape->run, &tape->room, tape->count, sizeof *tape->run)) return false;
+  tg_taped run = {plan, plan->entries, NULL, NULL};
+  run.buffer = tg_alloc((size_t)(plan->entries + 1) * sizeof *run.buffer);
+  run.size = tg_alloc((size_t)(plan->entries + 1) * sizeof *run.size);
+  if (!run.buffer || !run.size) {
+    tg_free(run.buffer);
+    tg_free(run.size);
+    return false;
   }
+  for (int64_t i = 0; i < plan->entries; i++) {
+    run.buffer[i] = tg_buffer_retain(buffer[i]);
+    run.size[i] = buffer[i] ? buffer[i]->size : 0;
+  }
+  pthread_mutex_lock(&plans_lock);
+  plan->refs++;
+  pthread_mutex_unlock(&plans_lock);
+  tape->run[tape->count++] = run;
   return true;
 }
 
-static int act(run *r, const tg_action *a) {
-  double start = tg_debug() >= 2 ? tg_seconds() : 0;
-  for (int32_t s = 0; s < a->nslots; s++) r->data[s] = memory_of(r, a->entry[s]);
-  int status = 0;
-  if (a->program) {
-    status = tg_program_run(a->program, r->data);
-    atomic_fetch_add_explicit(&tg_count.kernels_run, 1, memory_order_relaxed);
-  } else {
-    const tg_node *n = r->graph->entry[a->entry[0]].node;
-    memcpy(r->data[0], r->data[1], (size_t)(n->numel * tg_dtype_size(n->dtype)));
+void tg_tape_settle(tg_tape *tape) {
+  for (int64_t i = 0; i < tape->count; i++) taped_let_go(&tape->run[i]);
+}
+
+void tg_tape_free(tg_tape *tape) {
+  tg_tape_settle(tape);
+  for (int64_t i = 0; i < tape->count; i++) {
+    tg_free(tape->run[i].size);
+    put_plan(tape->run[i].plan);
   }
-  if (tg_debug() >= 2) tg_debug_action(a, tg_seconds() - start);
-  return status;
+  tg_free(tape->run);
+  *tape = (tg_tape){0};
 }
 
-/* Another thread of an interpreter has computed the node while this one ran. */
-static bool done_meanwhile(const run *r, int64_t i) {
-  return r->plan->place[i].kind != TG_PLACE_INPUT && r->graph->entry[i].node->op == TG_OP_BUFFER;
+/* ---- a run: a plan and the buffer of each entry that has one */
+
+enum { FEW_SLOTS = 64 };
+
+static bool is_result(const tg_plan *plan, int64_t i) {
+  return plan->place[i].kind == TG_PLACE_OWN || plan->place[i].kind == TG_PLACE_SAME;
 }
 
-/* The nodes become buffers. Retained first: one may be what keeps another. */
-static void publish(run *r) {
-  int64_t n = r->plan->entries;
-  for (int64_t i = 0; i < n; i++) {
-    const tg_place *p = &r->plan->place[i];
-    if (done_meanwhile(r, i)) {
-      tg_buffer_release(r->buffer[i]);
-      r->buffer[i] = NULL;
-      continue;
+/* Buffers for the results that have none yet. `sizes`: in their stead, theirs. */
+static bool make_results(const tg_plan *plan, const tg_graph *g, const size_t *sizes,
+                         tg_buffer **buffer) {
+  for (int64_t i = 0; i < plan->entries; i++) {
+    if (plan->place[i].kind != TG_PLACE_OWN) continue;
+    const tg_node *n = g ? g->entry[i].node : NULL;
+    size_t size = n ? (size_t)(n->numel * tg_dtype_size(n->dtype)) : sizes[i];
+    if (!(buffer[i] = tg_buffer_new(size))) return false;
+  }
+  for (int64_t i = 0; i < plan->entries; i++)
+    if (plan->place[i].kind == TG_PLACE_SAME)
+      buffer[i] = tg_buffer_retain(buffer[plan->place[i].of]);
+  return true;
+}
+
+static void drop_results(const tg_plan *plan, tg_buffer **buffer) {
+  for (int64_t i = 0; i < plan->entries; i++)
+    if (is_result(plan, i)) {
+      tg_buffer_release(buffer[i]);
+      buffer[i] = NULL;
     }
-    const tg_node *of = r->graph->entry[p->of].node;
-    if (p->kind == TG_PLACE_SAME)
-      r->buffer[i] = tg_buffer_retain(of->buffer ? of->buffer : r->buffer[p->of]);
-    if (r->buffer[i]) tg_node_retain(r->graph->entry[i].node);
-  }
-  for (int64_t i = 0; i < n; i++)
-    if (r->buffer[i]) tg_node_become_buffer(r->graph->entry[i].node, r->buffer[i]);
-  for (int64_t i = 0; i < n; i++)
-    if (r->buffer[i]) tg_node_release(r->graph->entry[i].node);
 }
 
-/* The actions. In between other threads of an interpreter may realize or drop
- * what the graph is made of, so it is held. */
-static int run_actions(run *r) {
-  const tg_graph *g = r->graph;
-  int64_t held = tg_run_is_shared() ? g->count : 0;
-  for (int64_t i = 0; i < held; i++) tg_node_retain(g->entry[i].node);
+static int act(const tg_action *a, void **data) {
+  if (a->program) return tg_program_run(a->program, data);
+  memcpy(data[0], data[1], (size_t)a->bytes);
+  return 0;
+}
+
+static int run_actions(const tg_plan *plan, tg_buffer *const *buffer, char *arena, void **data) {
   int status = 0;
-  void *left = tg_run_leave();
-  for (int64_t i = 0; status == 0 && i < r->plan->actions; i++) {
-    status = act(r, &r->plan->action[i]);
+  int64_t kernels = 0;
+  bool timed = tg_debug() >= 2;
+  for (int64_t i = 0; status == 0 && i < plan->actions; i++) {
+    const tg_action *a = &plan->action[i];
+    for (int32_t s = 0; s < a->nslots; s++) {
+      int32_t e = a->entry[s];
+      data[s] = plan->place[e].kind == TG_PLACE_TEMP ? arena + plan->place[e].offset
+                                                     : buffer[e] ? buffer[e]->data : NULL;
+    }
+    double start = timed ? tg_seconds() : 0;
+    status = act(a, data);
+    kernels += a->program != NULL;
+    if (timed) tg_debug_action(a, tg_seconds() - start);
     if (status == 0 && tg_run_stopped()) {
       tg_fail_as(TG_FAILURE_INTERRUPTED, "interrupted while computing; nothing has changed");
       status = -1;
     }
   }
-  tg_run_enter(left);
-  if (status == 0) publish(r);
-  for (int64_t i = 0; i < held; i++) tg_node_release(g->entry[i].node);
+  tg_count_add(&tg_count.kernels_run, kernels);
   return status;
 }
 
-static int run_plan(const tg_graph *g, const tg_plan *plan) {
-  run r = {.graph = g, .plan = plan};
-  int status = allocate(&r) ? 0 : -1;
-  if (status == 0) status = run_actions(&r);
-  for (int64_t i = 0; r.buffer && i < plan->entries; i++) tg_buffer_release(r.buffer[i]);
-  tg_buffer_release(r.arena);
-  tg_free(r.buffer);
-  tg_free(r.data);
+/* Memory for what lives during the run only, then the actions. */
+static int run_on(const tg_plan *plan, tg_buffer *const *buffer) {
+  void *few[FEW_SLOTS], **data = few;
+  int32_t most = 0;
+  for (int64_t i = 0; i < plan->actions; i++)
+    if (plan->action[i].nslots > most) most = plan->action[i].nslots;
+  if (most > FEW_SLOTS && !(data = tg_alloc((size_t)most * sizeof *data))) return -1;
+  tg_buffer *arena = tg_buffer_new((size_t)plan->arena);
+  int status = -1;
+  if (arena) {
+    void *left = tg_run_leave();
+    status = run_actions(plan, buffer, arena->data, data);
+    tg_run_enter(left);
+  }
+  tg_buffer_release(arena);
+  if (data != few) tg_free(data);
   return status;
+}
+
+/* The nodes become buffers, but for those that another thread of an interpreter has
+ * computed meanwhile. Retained first: one may be what keeps another. */
+static void publish(const tg_graph *g, const tg_plan *plan, tg_buffer *const *buffer) {
+  for (int64_t i = 0; i < plan->entries; i++)
+    if (is_result(plan, i)) tg_node_retain(g->entry[i].node);
+  for (int64_t i = 0; i < plan->entries; i++)
+    if (is_result(plan, i) && g->entry[i].node->op != TG_OP_BUFFER)
+      tg_node_become_buffer(g->entry[i].node, buffer[i]);
+  for (int64_t i = 0; i < plan->entries; i++)
+    if (is_result(plan, i)) tg_node_release(g->entry[i].node);
+}
+
+/* While kernels run, other threads of an interpreter may drop what the graph is made
+ * of, so it is held. */
+static int run_plan(const tg_graph *g, tg_plan *plan) {
+  int64_t held = tg_run_is_shared() ? g->count : 0;
+  tg_buffer **buffer = tg_alloc_zero((size_t)(plan->entries + 1) * sizeof *buffer);
+  if (!buffer) return -1;
+  for (int64_t i = 0; i < plan->entries; i++)
+    if (plan->place[i].kind == TG_PLACE_INPUT) buffer[i] = g->entry[i].node->buffer;
+  for (int64_t i = 0; i < held; i++) tg_node_retain(g->entry[i].node);
+  bool done = make_results(plan, g, NULL, buffer) && run_on(plan, buffer) == 0 &&
+              tape_add(tg_this_thread()->tape, plan, buffer);
+  if (done) publish(g, plan, buffer);
+  for (int64_t i = 0; i < held; i++) tg_node_release(g->entry[i].node);
+  drop_results(plan, buffer);
+  tg_free(buffer);
+  return done ? 0 : -1;
 }
 
 /* ---- the whole */
@@ -286,6 +329,20 @@ int tg_runtime_realize(tg_node *const *nodes, int64_t count) {
   tg_graph_free(&graph);
   return status;
 }
+
+bool tg_taped_is_result(const tg_taped *run, int64_t entry) {
+  return is_result(run->plan, entry);
+}
+
+int tg_taped_run(const tg_taped *run, tg_buffer **buffer) {
+  tg_tiers_again(run->plan);
+  if (make_results(run->plan, NULL, run->size, buffer) && run_on(run->plan, buffer) == 0)
+    return 0;
+  drop_results(run->plan, buffer);
+  return -1;
+}
+
+void tg_taped_drop(const tg_taped *run, tg_buffer **buffer) { drop_results(run->plan, buffer); }
 
 void tg_stop_threads(void) {
   tg_tiers_stop();

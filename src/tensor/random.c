@@ -24,6 +24,7 @@ static const tg_create_opts no_random_options;
 /* ---- the thread's generator */
 
 void tg_manual_seed(uint64_t seed) {
+  if (tg_recording_refuses("tg_manual_seed")) return;
   tg_thread *thread = tg_this_thread();
   thread->seed = seed;
   thread->drawn = 0;
@@ -43,17 +44,26 @@ static void seed_somehow(tg_thread *thread) {
   tg_manual_seed(z ^ z >> 31);
 }
 
-/* A buffer with the key and the first of `count` counters, which are taken. */
-static tg_node *take_counters(int64_t count, int device) {
+tg_buffer *tg_draw_counters(int64_t count) {
   tg_thread *thread = tg_this_thread();
   if (!thread->seeded) seed_somehow(thread);
   tg_buffer *buffer = tg_buffer_new(2 * sizeof(uint64_t));
   if (!buffer) return NULL;
   const uint64_t state[] = {thread->seed, thread->drawn};
   memcpy(buffer->data, state, sizeof state);
-  tg_node *node = tg_node_buffer(buffer, TG_UINT64, device, 1, &(int64_t){2});
+  thread->drawn += (uint64_t)count;
+  return buffer;
+}
+
+/* A buffer with the key and the first of `count` counters, which are taken. */
+static tg_node *take_counters(int64_t count, int device) {
+  tg_thread *thread = tg_this_thread();
+  uint64_t drawn = thread->drawn;
+  tg_buffer *buffer = tg_draw_counters(count);
+  bool noted = buffer && tg_note_draw(buffer, count);
+  tg_node *node = noted ? tg_node_buffer(buffer, TG_UINT64, device, 1, &(int64_t){2}) : NULL;
   tg_buffer_release(buffer);
-  if (node) thread->drawn += (uint64_t)count;
+  if (!node) thread->drawn = drawn;
   return node;
 }
 

@@ -22,6 +22,8 @@ static tg_tensor *tensor_around(tg_node *own) {
   }
   atomic_init(&t->refs, 1);
   t->node = own;
+  if (atomic_load_explicit(&tg_recordings, memory_order_relaxed))
+    t->recorded = tg_recording_serial();
   tg_count_own(TG_COUNT_TENSORS, 1);
   return t;
 }
@@ -35,8 +37,12 @@ static tg_tensor *tensor_in_scope(tg_tensor *t) {
 
 tg_tensor *tg_tensor_new(tg_node *node) { return tensor_in_scope(tg_tensor_new_owned(node)); }
 
+tg_tensor *tg_tensor_claimed_owned(int64_t mark, tg_node *node) {
+  return tensor_around(tg_pool_claim(mark, node));
+}
+
 tg_tensor *tg_tensor_claim(int64_t mark, tg_node *node) {
-  return tensor_in_scope(tensor_around(tg_pool_claim(mark, node)));
+  return tensor_in_scope(tg_tensor_claimed_owned(mark, node));
 }
 
 tg_tensor *tg_wrap(int64_t mark, tg_node *node) {
@@ -46,6 +52,7 @@ tg_tensor *tg_wrap(int64_t mark, tg_node *node) {
 }
 
 void tg_tensor_rebind(tg_tensor *t, tg_node *node) {
+  tg_note(t);
   tg_node *old = t->node;
   t->node = tg_node_retain(node);
   tg_node_release(old);
@@ -55,6 +62,7 @@ void tg_tensor_rebind(tg_tensor *t, tg_node *node) {
 
 bool tg_is_null(const char *call, const tg_tensor *t) {
   if (!t) tg_null_argument(call);
+  else tg_note((tg_tensor *)(uintptr_t)t);
   return !t;
 }
 
@@ -230,7 +238,7 @@ tg_tensor *tg_realize(tg_tensor *t) {
 }
 
 const void *tg_data(tg_tensor *t) {
-  if (tg_is_null("tg_data", t) || !tg_realize(t)) return NULL;
+  if (tg_is_null("tg_data", t) || tg_recording_refuses("tg_data") || !tg_realize(t)) return NULL;
   return t->node->numel ? t->node->buffer->data : NULL;
 }
 

@@ -38,6 +38,7 @@ struct tg_tensor {
   tg_tensor *prev, *next;    /* in the scope; `next` also links the dying */
   tg_node *partial;          /* during tg_backward: its gradient so far (not owned) */
   tg_value number;           /* weak: the exact number */
+  uint64_t recorded;         /* the recording (jit.c) it was made in, or that knows it */
   tg_grad_mode requires_grad;
   tg_weakness weak;
   bool retain_grad;
@@ -64,6 +65,8 @@ tg_tensor *tg_tensor_claim(int64_t mark, tg_node *node);
 tg_tensor *tg_wrap(int64_t mark, tg_node *node);
 /* The same as tg_tensor_new, in no scope: the caller owns the reference. */
 tg_tensor *tg_tensor_new_owned(tg_node *node);
+/* That, for a node as tg_tensor_claim takes it. */
+tg_tensor *tg_tensor_claimed_owned(int64_t mark, tg_node *node);
 /* Gives `t` another node (retained). */
 void tg_tensor_rebind(tg_tensor *t, tg_node *node);
 /* The end of a creation function: wraps, then applies .requires_grad, .name. */
@@ -95,6 +98,23 @@ void tg_scope_add(tg_scope *scope, tg_tensor *t);
 int tg_scope_own(void *object, void (*release)(void *object));
 /* Takes it out of the scope of this thread that owns it: the caller releases it. */
 void tg_scope_disown(const void *object);
+
+/* ---- recordings (jit.c) */
+
+/* How many threads record. What follows costs nothing while that is 0. */
+extern atomic_int tg_recordings;
+uint64_t tg_recording_serial(void);
+void tg_note_now(tg_tensor *t);
+/* To be called before a tensor's node is looked at, or it is changed. */
+static inline void tg_note(tg_tensor *t) {
+  if (atomic_load_explicit(&tg_recordings, memory_order_relaxed)) tg_note_now(t);
+}
+/* A draw of `count` random numbers took its counters into `buffer`. */
+bool tg_note_draw(tg_buffer *buffer, int64_t count);
+/* The same draw in a later call: new counters (random.c). */
+tg_buffer *tg_draw_counters(int64_t count);
+/* True, and a message, while this thread records: for what reads values. */
+bool tg_recording_refuses(const char *call);
 
 /* ---- options, axes, shapes, devices (tensor.c) */
 

@@ -30,9 +30,10 @@
 extern char **environ;
 
 enum { CC_WORDS = 16 };
-static const char *const cc_flags[] = {"-O2", "-march=native", "-std=gnu11", "-ffp-contract=fast",
-                                       "-fno-math-errno", "-fwrapv", "-fPIC", "-shared", "-w",
-                                       "-pipe", "-x", "c"};
+/* Kernels say what is a vector; looking for more costs time and finds little. */
+static const char *const cc_flags[] = {
+    "-O2", "-fno-tree-vectorize", "-fno-tree-slp-vectorize", "-march=native", "-std=gnu11",
+    "-ffp-contract=fast", "-fno-math-errno", "-fwrapv", "-fPIC", "-shared", "-w", "-pipe", "-x", "c"};
 
 void tg_c_because(tg_c_why *why, const char *format, ...) {
   va_list args;

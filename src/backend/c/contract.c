@@ -311,7 +311,7 @@ static void ct_tile(ct_plan *p) {
   if (p->rows > 12) p->rows = 12;
   if (p->vectors == 1 && p->rows > 8) p->rows = 8;
   p->panel = p->vectors * (int)p->width;
-  p->ld = ct_up(n, p->panel);
+  p->across = ct_up(n, p->panel);
 }
 
 /* Cuts the first inner fold so that what a tile reads of B stays in the nearest
@@ -326,34 +326,59 @@ static void ct_cut(ct_plan *p) {
   p->cut = size / p->cuts;
 }
 
-/* Blocks of M, and pieces of K: enough jobs, blocks of sums that fit the cache. */
-static void ct_blocks(ct_plan *p) {
-  const ct_space *m = &p->side[0].space;
-  int64_t size = tg_dtype_size(p->dtype), inner = m->total / m->size[0];
-  int64_t jobs = p->work / 500000 + 1 < CT_JOBS ? p->work / 500000 + 1 : CT_JOBS;
+/* Pieces of the outer folds, when the batch gives too few jobs. */
+static void ct_pieces(ct_plan *p, int64_t jobs) {
   p->pieces = 1;
   p->per_piece = p->outer.total;
-  bool costly = !p->side[0].in_place || (!p->shared && !p->side[1].in_place);
-  if (p->batch.total < jobs && p->outer.total >= 8) {
-    int64_t pieces = (jobs + p->batch.total - 1) / p->batch.total;
-    if (pieces > p->outer.total / 4) pieces = p->outer.total / 4;
-    p->per_piece = (p->outer.total + pieces - 1) / pieces;
-    p->pieces = (p->outer.total + p->per_piece - 1) / p->per_piece;
+  if (p->batch.total >= jobs || p->outer.total < 8) return;
+  int64_t pieces = (jobs + p->batch.total - 1) / p->batch.total;
+  if (pieces > p->outer.total / 4) pieces = p->outer.total / 4;
+  p->per_piece = (p->outer.total + pieces - 1) / pieces;
+  p->pieces = (p->outer.total + p->per_piece - 1) / p->per_piece;
+}
+
+/* Halves the longer side of a block until there are enough jobs and its sums fit
+ * the cache; a side is kept whole if cutting it would repeat copies of the other. */
+static void ct_halve(const ct_plan *p, int64_t jobs, int64_t inner, int64_t *chunk,
+                     int64_t *panels) {
+  const ct_space *m = &p->side[0].space;
+  int64_t size = tg_dtype_size(p->dtype), all = p->across / p->panel;
+  bool cut_n = p->side[1].space.count == 1 && p->side[0].in_place;
+  bool packs = !p->shared && !p->side[1].in_place;
+  for (;;) {
+    int64_t rows = *chunk * inner, columns = *panels * p->panel;
+    int64_t blocks = (m->size[0] + *chunk - 1) / *chunk * ((all + *panels - 1) / *panels);
+    bool large = rows * columns * size > CT_BLOCK * (packs ? 4 : 1);
+    bool few = blocks * p->batch.total * p->pieces < jobs;
+    if (!large && (!few || (packs && p->batch.total * p->pieces >= 8))) return;
+    bool can_n = cut_n && *panels > 1 && (large || columns > 32);
+    bool can_m = *chunk > 1 && rows / 2 >= 2 * p->rows;
+    if (!can_n && !can_m) return;
+    if (can_n && (!can_m || columns >= rows)) *panels = (*panels + 1) / 2;
+    else *chunk = (*chunk + 1) / 2;
   }
-  int64_t want = (jobs + p->batch.total * p->pieces - 1) / (p->batch.total * p->pieces);
-  int64_t most = (costly ? 4 : 1) * (int64_t)CT_BLOCK / (p->ld * size);
-  int64_t chunk = (m->size[0] + want - 1) / want;
-  if (costly && p->batch.total * p->pieces >= 8) chunk = m->size[0];
-  if (chunk * inner > most) chunk = most / inner;
-  if (p->side[0].copy * size * chunk > CT_PANEL && p->side[0].axes && p->side[0].axis[0].part)
-    chunk = CT_PANEL / (p->side[0].copy * size);
+}
+
+/* Blocks of M x N, and pieces of K: enough jobs of which each is worth its start. */
+static void ct_blocks(ct_plan *p) {
+  const ct_space *m = &p->side[0].space;
+  ct_side *A = &p->side[0];
+  int64_t size = tg_dtype_size(p->dtype), inner = m->total / m->size[0];
+  int64_t jobs = p->work / 1000000 + 1 < CT_JOBS ? p->work / 1000000 + 1 : CT_JOBS;
+  int64_t chunk = m->size[0], panels = p->across / p->panel;
+  bool part = A->axes && A->axis[0].part;
+  ct_pieces(p, jobs);
+  ct_halve(p, jobs, inner, &chunk, &panels);
+  if (part && A->copy * size * chunk > CT_PANEL) chunk = CT_PANEL / (A->copy * size);
   if (chunk < 1) chunk = 1;
-  int64_t even = inner % p->rows == 0 ? 1 : inner == 1 ? ct_up(p->rows, p->width) : 1;
-  chunk = ct_up(chunk, even);
+  if (inner == 1 && chunk < m->size[0]) chunk = ct_up(chunk, p->turned ? 24 : p->rows);
   p->chunk = chunk < m->size[0] ? chunk : m->size[0];
   p->chunks = (m->size[0] + p->chunk - 1) / p->chunk;
+  p->panels = panels;
+  p->parts = (p->across / p->panel + panels - 1) / panels;
+  p->ld = panels * p->panel;
   p->block = p->chunk * inner;
-  if (p->side[0].axes && p->side[0].axis[0].part) p->side[0].copy *= p->chunk;
+  if (part) A->copy *= p->chunk;
   p->padded = ct_up(ct_up(p->block, p->rows), p->width);
 }
 
@@ -365,7 +390,7 @@ static int64_t ct_take(int64_t *at, int64_t bytes) {
 
 static void ct_layout(ct_plan *p, c_kernel *k) {
   int64_t size = tg_dtype_size(p->dtype), own = 0;
-  int64_t panel = p->ld * p->inner.total * size;
+  int64_t panel = p->across * p->inner.total * size;
   p->at_rows = ct_take(&own, p->padded * 8);
   p->at_sums = ct_take(&own, p->padded * p->ld * size);
   p->at_turned = ct_take(&own, p->turned ? p->padded * p->ld * size : 0);
@@ -373,7 +398,7 @@ static void ct_layout(ct_plan *p, c_kernel *k) {
   p->at_panel = ct_take(&own, p->shared || p->side[1].in_place ? 0 : panel);
   if (own > k->own) k->own = own;
   p->at_shared = ct_take(&k->shared, p->shared && !p->side[1].in_place ? panel * p->outer.total : 0);
-  int64_t jobs = p->batch.total * p->chunks * p->pieces;
+  int64_t jobs = p->batch.total * p->chunks * p->parts * p->pieces;
   p->at_pieces = ct_take(&k->shared, p->pieces > 1 ? jobs * p->padded * p->ld * size : 0);
 }
 
@@ -395,7 +420,7 @@ bool tg_c_contract_plan(c_render *r, ct_plan *p, c_kernel *k) {
   B->in_place = ct_direct(code, p, B);
   ct_split_folds(code, p);
   ct_tile(p);
-  if (B->in_place && p->ld != B->space.total) B->in_place = false;
+  if (B->in_place && p->across != B->space.total) B->in_place = false;
   if (ct_too_large(p)) return false;
   if (A->in_place) memcpy(A->row, ct_load_row(code, A), (size_t)(code->nranges + 1) * sizeof *A->row);
   else ct_copy(code, p, A);

@@ -40,7 +40,9 @@ typedef struct ct_plan {
   int rows, vectors, panel; /* of a tile; panel = vectors * width */
   int64_t cut, cuts;        /* a panel is used cut by cut of its first fold */
   int64_t width, ld;      /* lanes; row length of the block of sums */
+  int64_t across;         /* N, filled up to whole panels */
   int64_t chunk, chunks;  /* of M's first range, per block */
+  int64_t panels, parts;  /* panels of B per block; blocks along N */
   int64_t block, padded;  /* rows of a block; with those that fill up tiles */
   int64_t pieces, per_piece; /* of the outer folds */
   bool shared;            /* B is packed once, by jobs of its own */

@@ -216,9 +216,9 @@ void tg_c_pack(c_render *r, const ct_plan *p) {
   for (int s = 0; row && s < p->inner.count; s++)
     if (row[p->inner.range[s]] == 1) lane = p->inner.range[s];
   tg_c_open(r, "{");
-  if (p->ld != B->space.total) /* lanes beyond N count as 0 */
+  if (p->across != B->space.total) /* lanes beyond N count as 0 */
     tg_c_line(r, "if (j == %lld) __builtin_memset(to, 0, %lld);",
-              (long long)(p->ld / p->panel - 1),
+              (long long)(p->across / p->panel - 1),
               (long long)(p->inner.total * p->panel * tg_dtype_size(p->dtype)));
   if (B->space.count == 1 && row && row[B->space.range[0]] == 1) cp_pack_n(r, p);
   else cp_pack_k(r, p, lane);

@@ -46,10 +46,15 @@ typedef struct tg_c_table {
 } tg_c_table;
 
 #define FN static inline __attribute__((always_inline, unused))
+/* A function of its own, which has all registers to itself. */
+#define APART static __attribute__((noinline))
 #define LANES_n (BYTES / 4)
 #define LANES_w (BYTES / 8)
 #define UNROLL _Pragma("GCC unroll 16")
-/* Keeps a vector in its register: compilers would rather load B once per sum. */
+/* Keeps a value as it is, in its register: a product in a kernel is rounded before it
+ * is added to something, as in C (p - 10 * (0.1 * p) is 0), and in tiles compilers
+ * would rather load B once per sum. Sums of products in tiles, and polynomials, are
+ * left to fused multiply-add. */
 #if defined(__x86_64__)
 #define PIN(v) __asm__("" : "+x"(v))
 #elif defined(__aarch64__)

@@ -10,8 +10,7 @@ static void tile_fold_loops(c_render *r, const ct_plan *p) {
   for (int s = 0; s < p->inner.count; s++) {
     int range = p->inner.range[s];
     int64_t size = s ? p->inner.size[s] : p->cut;
-    if (s == p->inner.count - 1)
-      tg_c_line(r, "#pragma GCC unroll %d", size <= 8 ? (int)size : size % 4 == 0 ? 4 : 2);
+    if (s == p->inner.count - 1 && size <= 8) tg_c_line(r, "#pragma GCC unroll %d", (int)size);
     tg_c_open(r, "for (i64 i%d = 0; i%d < %lld; i%d++) {", range, range, (long long)size, range);
   }
 }
@@ -24,7 +23,7 @@ static void tile_function(c_render *r, const ct_plan *p) {
   c_expr a = tg_c_row_of(r, p->side[0].row, inner, false);
   c_expr b = p->side[1].in_place ? tg_c_row_of(r, p->side[1].row, inner, false)
                                  : tg_c_index(r, &p->inner, p->panel);
-  tg_c_open(r, "FN void k%d_tile(const %s *a, const i64 *row, const %s *b, %s *c, _Bool add) {",
+  tg_c_open(r, "APART void k%d_tile(const %s *a, const i64 *row, const %s *b, %s *c, _Bool add) {",
             r->number, type, type, type);
   tg_c_line(r, "const %s *p[%d];", type, p->rows);
   tg_c_line(r, "%s s[%d][%d];", vec, p->rows, p->vectors);
@@ -85,7 +84,7 @@ static void tile_add_part(c_kernel *k, int phase, int64_t jobs) {
 
 /* The jobs that pack B for all others: a panel of an outer step each. */
 static void tile_pack_part(c_render *r, const ct_plan *p, c_kernel *k) {
-  int64_t panels = p->ld / p->panel;
+  int64_t panels = p->across / p->panel;
   tile_begin(r, k->parts + 1);
   tg_c_line(r, "const i64 j = job %% %lld, o = job / %lld;", (long long)panels, (long long)panels);
   tg_c_split(r, &p->outer, "o");
@@ -99,8 +98,14 @@ static void tile_pack_part(c_render *r, const ct_plan *p, c_kernel *k) {
 /* Where job `job` works: its part of M, its position in the batch. */
 static void tile_place(c_render *r, const ct_plan *p) {
   long long size = (long long)p->side[0].space.size[0], chunk = (long long)p->chunk;
-  tg_c_line(r, "const i64 part = job %% %lld, batch = job / %lld;", (long long)p->chunks,
-            (long long)p->chunks);
+  long long n = (long long)p->side[1].space.total, panels = (long long)(p->across / p->panel);
+  tg_c_line(r, "const i64 part = job / %lld %% %lld, batch = job / %lld;", (long long)p->parts,
+            (long long)p->chunks, (long long)(p->parts * p->chunks));
+  tg_c_line(r, "const i64 j0 = job %% %lld * %lld, j1 = j0 + %lld < %lld ? j0 + %lld : %lld;",
+            (long long)p->parts, (long long)p->panels, (long long)p->panels, panels,
+            (long long)p->panels, panels);
+  tg_c_line(r, "const i64 left = j0 * %d, right = j1 * %d < %lld ? j1 * %d : %lld;", p->panel,
+            p->panel, n, p->panel, n);
   tg_c_line(r, "const i64 low = part * %lld, high = low + %lld < %lld ? low + %lld : %lld;", chunk,
             chunk, size, chunk, size);
   tg_c_line(r, "const i64 count = (high - low) * %lld;", (long long)(p->block / p->chunk));
@@ -138,7 +143,7 @@ static void tile_operands(c_render *r, const ct_plan *p) {
   const ct_side *A = &p->side[0], *B = &p->side[1];
   const char *type = tg_c_type(p->dtype);
   uint64_t around = tg_c_ranges(&p->batch) | tg_c_ranges(&p->outer);
-  long long panel = (long long)(p->inner.total * p->panel), panels = (long long)(p->ld / p->panel);
+  long long panel = (long long)(p->inner.total * p->panel), panels = (long long)(p->across / p->panel);
   if (A->in_place) {
     c_expr at = tg_c_row_of(r, A->row, around, true);
     tg_c_line(r, "const %s *a = p%d + %.2000s;", type, A->slot, at.at);
@@ -151,12 +156,12 @@ static void tile_operands(c_render *r, const ct_plan *p) {
   }
   if (!B->in_place && !p->shared) {
     tg_c_line(r, "%s *panel = (%s *)(call->own + %lld);", type, type, (long long)p->at_panel);
-    tg_c_open(r, "for (i64 j = 0; j < %lld; j++) {", panels);
+    tg_c_open(r, "for (i64 j = j0; j < j1; j++) {");
     tg_c_line(r, "%s *to = panel + j * %lld;", type, panel);
     tg_c_pack(r, p);
     tg_c_close(r);
   }
-  tg_c_open(r, "for (i64 j = 0; j < %lld; j++) {", panels);
+  tg_c_open(r, "for (i64 j = j0; j < j1; j++) {");
   if (B->in_place) {
     c_expr at = tg_c_row_of(r, B->row, around, true);
     tg_c_line(r, "const %s *b = p%d + %.2000s + j * %d;", type, B->slot, at.at, p->panel);
@@ -176,7 +181,7 @@ static void tile_multiply(c_render *r, const ct_plan *p) {
                                       : p->inner.stride[0] * p->panel * p->cut;
   tg_c_line(r, "for (i64 cut = 0; cut < %lld; cut++)", (long long)p->cuts);
   tg_c_line(r, "  for (i64 m = 0; m < count; m += %d)", p->rows);
-  tg_c_line(r, "    k%d_tile(a + cut * %lld, rows + m, b + cut * %lld, sums + m * %lld + j * %d,",
+  tg_c_line(r, "    k%d_tile(a + cut * %lld, rows + m, b + cut * %lld, sums + m * %lld + (j - j0) * %d,",
             r->number, (long long)a_cut, (long long)b_cut, (long long)p->ld, p->panel);
   tg_c_line(r, "            o > from || cut > 0);");
   tg_c_close(r);
@@ -207,8 +212,9 @@ static void tile_epilogue_body(c_render *r, const ct_plan *p) {
   const char *load = r->part ? "load_part_" : "load_";
   char count[16] = "";
   if (r->part) snprintf(count, sizeof count, ", %d", r->part);
-  tg_c_line(r, "const %s v%d = %s%s(%s + %.900s - low * %lld + %.900s%s);", type.at, p->reduce,
-            load, type.at, p->turned ? "turned" : "sums", rows.at, inner, columns.at, count);
+  tg_c_line(r, "const %s v%d = %s%s(%s + %.900s - low * %lld + %.900s - left * %lld%s);", type.at,
+            p->reduce, load, type.at, p->turned ? "turned" : "sums", rows.at, inner, columns.at,
+            p->turned ? (long long)p->padded : 1LL, count);
   r->done[p->reduce] = true;
   tg_c_level(r, p->epilogue);
 }
@@ -217,19 +223,20 @@ static void tile_turn(c_render *r, const ct_plan *p) {
   const char *type = tg_c_type(p->dtype);
   long long w = (long long)p->width;
   tg_c_line(r, "%s *turned = (%s *)(call->own + %lld);", type, type, (long long)p->at_turned);
-  tg_c_line(r, "for (i64 n = 0; n < %lld; n += %lld)",
-            (long long)((p->side[1].space.total + w - 1) / w * w), w);
+  tg_c_line(r, "for (i64 n = 0; n < right - left; n += %lld)", w);
   tg_c_line(r, "  for (i64 m = 0; m < count; m += %lld)", w);
   tg_c_line(r, "    turn_%s%c(sums + m * %lld + n, %lld, turned + n * %lld + m, %lld);", type,
             p->dtype == TG_FLOAT32 ? 'n' : 'w', (long long)p->ld, (long long)p->ld,
             (long long)p->padded, (long long)p->padded);
 }
 
-/* A loop of the epilogue; M's first range goes over the job's part. */
-static void tile_loop(c_render *r, const ct_space *s, int at, bool chunked) {
+/* A loop of the epilogue; first ranges go over the job's part. */
+static void tile_loop(c_render *r, const ct_plan *p, const ct_space *s, int at) {
   int range = s->range[at];
-  if (chunked && at == 0)
-    tg_c_open(r, "for (i64 i%d = low; i%d < high; i%d++) {", range, range, range);
+  bool m = s == &p->side[0].space;
+  if (at == 0 && m) tg_c_open(r, "for (i64 i%d = low; i%d < high; i%d++) {", range, range, range);
+  else if (at == 0 && p->parts > 1)
+    tg_c_open(r, "for (i64 i%d = left; i%d < right; i%d++) {", range, range, range);
   else
     tg_c_open(r, "for (i64 i%d = 0; i%d < %lld; i%d++) {", range, range, (long long)s->size[at],
               range);
@@ -251,6 +258,9 @@ static void tile_lane_loop(c_render *r, const ct_plan *p, const ct_space *s, int
   if (chunked) {
     snprintf(low, sizeof low, "low * %lld", (long long)(size / s->size[0]));
     snprintf(high, sizeof high, "high * %lld", (long long)(size / s->size[0]));
+  } else if (!p->turned && p->parts > 1) {
+    snprintf(low, sizeof low, "left");
+    snprintf(high, sizeof high, "right");
   }
   tg_c_level(r, p->epilogue);
   tg_c_lanes(r, p->lane, size, low, high, tile_epilogue_body, p);
@@ -276,11 +286,11 @@ static void tile_epilogue(c_render *r, const ct_plan *p) {
   tg_c_level(r, p->epilogue);
   int first = tile_joined(r, p, lanes), opened = 1;
   for (int s = 0; s < rows->count; s++, opened++) {
-    tile_loop(r, rows, s, !p->turned);
+    tile_loop(r, p, rows, s);
     tg_c_level(r, p->epilogue);
   }
   for (int s = 0; s < first; s++, opened++) {
-    tile_loop(r, lanes, s, p->turned);
+    tile_loop(r, p, lanes, s);
     tg_c_level(r, p->epilogue);
   }
   tile_lane_loop(r, p, lanes, first);
@@ -304,7 +314,7 @@ static void tile_run_part(c_render *r, const ct_plan *p, c_kernel *k, int phase)
   tile_multiply(r, p);
   if (p->pieces == 1) tile_epilogue(r, p);
   tg_c_close(r);
-  tile_add_part(k, phase, p->batch.total * p->chunks * p->pieces);
+  tile_add_part(k, phase, p->batch.total * p->chunks * p->parts * p->pieces);
 }
 
 static void tile_combine_part(c_render *r, const ct_plan *p, c_kernel *k, int phase) {
@@ -321,7 +331,7 @@ static void tile_combine_part(c_render *r, const ct_plan *p, c_kernel *k, int ph
             type, c, type, c, type, c, size);
   tile_epilogue(r, p);
   tg_c_close(r);
-  tile_add_part(k, phase, p->batch.total * p->chunks);
+  tile_add_part(k, phase, p->batch.total * p->chunks * p->parts);
 }
 
 void tg_c_contract_write(c_render *r, ct_plan *p, c_kernel *k) {

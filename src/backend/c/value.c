@@ -400,7 +400,9 @@ void tg_c_instruction(c_render *r, int32_t i) {
   bool vector = tg_c_is_vector(r, i);
   c_expr value = cv_value(r, i, vector), type = tg_c_vector_type(r, in->dtype);
   const char *scalar = in->dtype == TG_BOOL ? "_Bool" : tg_c_type(in->dtype);
-  tg_c_line(r, "const %s v%d = %.2900s;", vector ? type.at : scalar, i, value.at);
+  bool rounds = in->op == TG_OP_MUL && tg_dtype_is_float(in->dtype);
+  tg_c_line(r, "%s%s v%d = %.2900s;", rounds ? "" : "const ", vector ? type.at : scalar, i, value.at);
+  if (rounds) tg_c_line(r, "PIN(v%d);", i); /* a product is rounded before it is added */
 }
 
 static bool cv_ready(const c_render *r, int32_t i) {

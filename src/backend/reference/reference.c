@@ -7,6 +7,7 @@
  * has a plan of what it folds, run over its folded ranges whenever the REDUCE
  * is reached. Within a plan an instruction is computed again only when a range
  * that it depends on has moved, so the cost stays near the count of positions.
+ * Independent nests are programs of their own, one after the other.
  *
  * A value is held in one scalar: integers as int64 (wrapped to their dtype),
  * float16, bfloat16 and float32 as float, float64 as double. Only CAST and
@@ -28,13 +29,15 @@ typedef struct ref_plan {
   int32_t count;
 } ref_plan;
 
-typedef struct ref_program {
+typedef struct ref_program ref_program;
+struct ref_program {
   int32_t count, nranges;
   tg_ins *ins;
   tg_dtype *slot;  /* the dtype of each */
   ref_plan *plan;  /* [count]: of REDUCE instructions; [count] itself: the root */
   tg_range range[TG_MAX_RANGES];
-} ref_program;
+  ref_program *next; /* the next independent nest */
+};
 
 typedef struct ref_run {
   const ref_program *program;
@@ -48,13 +51,14 @@ typedef struct ref_run {
 /* ---- compile */
 
 static void ref_release(void *program) {
-  ref_program *p = program;
-  if (!p) return;
-  for (int32_t i = 0; p->plan && i <= p->count; i++) tg_free(p->plan[i].ins);
-  tg_free(p->plan);
-  tg_free(p->ins);
-  tg_free(p->slot);
-  tg_free(p);
+  for (ref_program *p = program, *next; p; p = next) {
+    next = p->next;
+    for (int32_t i = 0; p->plan && i <= p->count; i++) tg_free(p->plan[i].ins);
+    tg_free(p->plan);
+    tg_free(p->ins);
+    tg_free(p->slot);
+    tg_free(p);
+  }
 }
 
 static uint64_t ref_folds(const tg_kernel *kernel) {
@@ -109,7 +113,7 @@ static bool ref_plans(ref_program *p, uint64_t folds) {
   return good;
 }
 
-static void *ref_compile(const tg_kernel *kernel) {
+static ref_program *ref_compile_nest(const tg_kernel *kernel) {
   ref_program *p = tg_alloc_zero(sizeof *p);
   if (!p) return NULL;
   size_t count = (size_t)kernel->count;
@@ -124,6 +128,23 @@ static void *ref_compile(const tg_kernel *kernel) {
   for (int32_t s = 0; s < kernel->nslots; s++) p->slot[s] = kernel->slot[s].dtype;
   if (!ref_plans(p, ref_folds(kernel))) return ref_release(p), NULL;
   return p;
+}
+
+static void *ref_compile(const tg_kernel *kernel) {
+  tg_kernel **parts;
+  ref_program *first = NULL, **at = &first;
+  int count = tg_kernel_split(kernel, &parts);
+  if (count < 2) return count < 0 ? NULL : ref_compile_nest(kernel);
+  bool done = true;
+  for (int n = 0; done && n < count; n++) {
+    *at = ref_compile_nest(parts[n]);
+    done = *at != NULL;
+    if (done) at = &(*at)->next;
+  }
+  tg_kernel_split_free(parts, count);
+  if (done) return first;
+  ref_release(first);
+  return NULL;
 }
 
 /* ---- scalars */
@@ -424,8 +445,7 @@ static ref_value ref_reduce(ref_run *run, int32_t at) {
   return sum;
 }
 
-static int ref_run_program(const void *program, void *const *data) {
-  const ref_program *p = program;
+static int ref_run_nest(const ref_program *p, void *const *data) {
   ref_run run = {.program = p, .data = data};
   run.value = tg_alloc_zero((size_t)(p->count + 1) * sizeof *run.value);
   if (!run.value) return -1;
@@ -438,6 +458,13 @@ static int ref_run_program(const void *program, void *const *data) {
              "index %lld is out of range for an axis of size %lld; use indices from 0 to %lld",
              (long long)run.bad_index, (long long)run.bad_bound, (long long)run.bad_bound - 1);
   return -1;
+}
+
+static int ref_run_program(const void *program, void *const *data) {
+  int status = 0;
+  for (const ref_program *p = program; p && status == 0; p = p->next)
+    status = ref_run_nest(p, data);
+  return status;
 }
 
 const tg_backend tg_backend_reference = {
