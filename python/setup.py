@@ -6,6 +6,7 @@ In the repository the library lies beside this folder (../src, ../include); a so
 import os
 import re
 import shutil
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
@@ -47,6 +48,13 @@ def take_library():
                 target = os.path.join("clib", os.path.relpath(source, ".."))
                 copy_if_changed(source, target)
                 wanted.add(target)
+    # the text that generated kernels begin with (see the Makefile)
+    made = os.path.join("clib", "gen", "prelude.inc")
+    strings = subprocess.check_output(["sh", "../tools/strings.sh", "../src/backend/c/prelude.h"])
+    os.makedirs(os.path.dirname(made), exist_ok=True)
+    with open(made, "wb") as f:
+        f.write(strings)
+    wanted.add(made)
     for where, _, names in os.walk("clib"):
         for name in names:
             if os.path.join(where, name) not in wanted:
@@ -90,7 +98,7 @@ setup(
         sources=sorted(glob("csrc/*.c") + glob("clib/src/**/*.c", recursive=True)),
         depends=sorted(glob("csrc/*.h") + glob("clib/**/*.h", recursive=True)
                        + glob("clib/**/*.inc", recursive=True) + glob("clib/**/*.def", recursive=True)),
-        include_dirs=["clib/include", "clib/src"],
+        include_dirs=["clib/include", "clib/src", "clib/gen"],
         define_macros=[("Py_LIMITED_API", "0x03090000")],
         extra_compile_args=["-std=c11", "-O2", "-g0", "-fvisibility=hidden"],
         libraries=["m", "pthread"],
