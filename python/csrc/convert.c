@@ -124,7 +124,8 @@ bool py_parse(const py_signature *s, ARGUMENTS, PyObject **out) {
   Py_ssize_t i = 0;
   for (; i < nargs && s->names[i] && s->names[i][0] != '*'; i++) out[i] = args[i];
   if (i < nargs && !s->names[i]) {
-    PyErr_Format(PyExc_TypeError, "%s() takes at most %zd arguments (%zd given)", s->call, i, nargs);
+    PyErr_Format(PyExc_TypeError, "%s() takes at most %zd arguments (%zd given)", s->call, i,
+                 nargs);
     return false;
   }
   if (i < nargs && nargs - i == 1 && (PyTuple_Check(args[i]) || PyList_Check(args[i]))) {

@@ -246,8 +246,8 @@ static tg_tensor *from_view(Py_buffer *view, tg_dtype dtype, const char *device,
   tg_dtype have = dtype_of_format(view->format, view->itemsize);
   tg_shape shape;
   if (have == TG_DEFAULT_DTYPE) {
-    PyErr_Format(py_type_error, "memory of format '%s' cannot become a tensor; the numpy dtypes are "
-                 "bool, int8 to int64, uint8 to uint64, float16, float32 and float64, in the "
+    PyErr_Format(py_type_error, "memory of format '%s' cannot become a tensor; the numpy dtypes "
+                 "are bool, int8 to int64, uint8 to uint64, float16, float32 and float64, in the "
                  "native byte order", view->format ? view->format : "B");
     return NULL;
   }
@@ -545,9 +545,11 @@ static PyObject *c_from_numpy(PyObject *self, ARGUMENTS) {
 
 #define OPTS "dtype=None, device=None, requires_grad=None"
 #define STATIC(name, signature, doc) \
-  {#name, FAST(c_##name), METH_FASTCALL | METH_KEYWORDS | METH_STATIC, #name "(" signature ")\n--\n\n" doc}
+  {#name, FAST(c_##name), METH_FASTCALL | METH_KEYWORDS | METH_STATIC, \
+   #name "(" signature ")\n--\n\n" doc}
 #define METHOD(name, signature, doc) \
-  {#name, FAST(m_##name), METH_FASTCALL | METH_KEYWORDS, #name "($self, " signature ")\n--\n\n" doc}
+  {#name, FAST(m_##name), METH_FASTCALL | METH_KEYWORDS, \
+   #name "($self, " signature ")\n--\n\n" doc}
 #include "_docs.h"
 
 PyMethodDef py_creation_methods[] = {

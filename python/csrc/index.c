@@ -77,15 +77,16 @@ static bool key_array(index_key *key, PyObject *o) {
   if (!by) return false;
   if (tg_is_floating_point(by)) {
     tg_release(by);
-    PyErr_SetString(PyExc_IndexError, "arrays used as indices must be of integer (or boolean) type");
+    PyErr_SetString(PyExc_IndexError,
+                    "arrays used as indices must be of integer (or boolean) type");
     return false;
   }
   return key_tensor(key, by, true);
 }
 
 static bool key_bool(void) {
-  PyErr_SetString(PyExc_IndexError, "a bool is no index here; None makes a new axis, and a tensor of "
-                  "bools chooses elements");
+  PyErr_SetString(PyExc_IndexError, "a bool is no index here; None makes a new axis, and a tensor "
+                  "of bools chooses elements");
   return false;
 }
 
@@ -106,8 +107,8 @@ static bool key_item(index_key *key, PyObject *o) {
     return key_array(key, o);
   else if (PyIndex_Check(o)) return key_int(key, o);
   else {
-    PyErr_Format(PyExc_IndexError, "only integers, slices (`:`), ellipsis (`...`), None and integer "
-                 "or bool tensors, arrays and lists are indices, not %R", o);
+    PyErr_Format(PyExc_IndexError, "only integers, slices (`:`), ellipsis (`...`), None and "
+                 "integer or bool tensors, arrays and lists are indices, not %R", o);
     return false;
   }
   return true;

@@ -91,8 +91,8 @@ static PyMethodDef functions[] = {
     {"register_dtypes", py_register_dtypes, METH_O, NULL},
     {"apply", py_apply, METH_VARARGS, NULL},
     {"from_dlpack", FAST(py_from_dlpack), METH_FASTCALL | METH_KEYWORDS,
-     "from_dlpack(x)\n--\n\nA tensor on the memory of `x`, anything with __dlpack__, without a copy "
-     "where it is row-major. The memory must not be written to any more."},
+     "from_dlpack(x)\n--\n\nA tensor on the memory of `x`, anything with __dlpack__, without a "
+     "copy where it is row-major. The memory must not be written to any more."},
     {"counters", counters, METH_NOARGS,
      "counters()\n--\n\nWhat is alive now, and what has been done since the start."},
     {"fork_prepare", fork_prepare, METH_NOARGS, NULL},

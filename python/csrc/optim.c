@@ -48,8 +48,8 @@ static PyObject *optimizer_new(PyTypeObject *type, PyObject *args, PyObject *nam
   PyObject *params;
   double lr, momentum, decay, b1, b2, eps;
   int nesterov;
-  if (!PyArg_ParseTuple(args, "sOdddpddd", &kind, &params, &lr, &momentum, &decay, &nesterov, &b1, &b2,
-                        &eps))
+  if (!PyArg_ParseTuple(args, "sOdddpddd", &kind, &params, &lr, &momentum, &decay, &nesterov, &b1,
+                        &b2, &eps))
     return NULL;
   tg_optim_opts opts = {.lr = zero_as_given(lr), .momentum = momentum,
                         .weight_decay = zero_as_given(decay), .nesterov = nesterov != 0,

@@ -330,8 +330,8 @@ static bool dl_shape_of(const dl_tensor *x, tg_shape *shape, tg_dtype *dtype) {
   *dtype = dl_dtype(x);
   if (x->device.type != DL_CPU || *dtype == TG_DEFAULT_DTYPE || x->ndim < 0 ||
       x->ndim > TG_MAX_DIMS) {
-    PyErr_SetString(PyExc_BufferError, "from_dlpack: only memory of the CPU, of teenygrad's dtypes and "
-                    "at most 16 axes can be taken");
+    PyErr_SetString(PyExc_BufferError, "from_dlpack: only memory of the CPU, of teenygrad's dtypes "
+                    "and at most 16 axes can be taken");
     return false;
   }
   shape->ndim = x->ndim;
@@ -490,7 +490,8 @@ static PyObject *same_value(PyObject *self) {
   PyObject *object = py_wrap(copy);
   if (!object) return NULL;
   copy = py_t(object);
-  if (tg_set_requires_grad(copy, tg_requires_grad(t)) && (!tg_name(t) || tg_set_name(copy, tg_name(t))) &&
+  if (tg_set_requires_grad(copy, tg_requires_grad(t)) &&
+      (!tg_name(t) || tg_set_name(copy, tg_name(t))) &&
       (!tg_grad(t) || tg_set_grad(copy, tg_grad(t))))
     return object;
   Py_DECREF(object);
@@ -507,8 +508,8 @@ static PyObject *m_copy(PyObject *self, PyObject *unused) {
 #define NOARGS(name, f, doc) {#name, f, METH_NOARGS, #name "($self)\n--\n\n" doc}
 
 PyMethodDef py_share_methods[] = {
-    NOARGS(numpy, m_numpy, "A numpy array with a copy of the elements. numpy.asarray(tensor) gives a "
-                           "read-only view without a copy."),
+    NOARGS(numpy, m_numpy, "A numpy array with a copy of the elements. numpy.asarray(tensor) gives "
+                           "a read-only view without a copy."),
     {"__array__", FAST(m_array), METH_FASTCALL | METH_KEYWORDS,
      "__array__($self, dtype=None, copy=None)\n--\n\nA read-only numpy array on the same memory."},
     {"__dlpack__", FAST(m_dlpack), METH_FASTCALL | METH_KEYWORDS,

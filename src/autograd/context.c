@@ -65,7 +65,8 @@ void tg_visit_users(const tg_tensor *t, void (*visit)(void *user, void *arg), vo
     t = pending[--count];
     const tg_context *c = atomic_load(&t->refs) == 1 ? t->context : NULL;
     if (c && c->user) visit(c->user_data, arg);
-    for (int i = 0; c && i < c->count && count < VISIT_PENDING; i++) pending[count++] = c->inputs[i];
+    for (int i = 0; c && i < c->count && count < VISIT_PENDING; i++)
+      pending[count++] = c->inputs[i];
   }
 }
 

@@ -135,8 +135,9 @@ static void add_whole_axes(plan *p, int count) {
 static int add_at(plan *p, int64_t at) {
   int64_t size = tg_dims(p->x)[p->axis];
   if (at < -size || at >= size) {
-    tg_fail_as(TG_FAILURE_INDEX, "%s: index %lld is out of range for axis %d of %s; use %lld to %lld",
-               p->call, (long long)at, p->axis, tg_text_of(p->x), (long long)-size,
+    tg_fail_as(TG_FAILURE_INDEX,
+               "%s: index %lld is out of range for axis %d of %s; use %lld to %lld", p->call,
+               (long long)at, p->axis, tg_text_of(p->x), (long long)-size,
                (long long)(size - 1));
     return -1;
   }
