@@ -53,7 +53,7 @@ SHARED   := $(BUILD)/libteenygrad.so
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all lib examples data mnist beautiful_mnist tests check test sanitize tsan valgrind hostile \
-        install uninstall amalgamation bench bench-quick loc style clean help FORCE
+        test-python install uninstall amalgamation bench bench-quick loc style clean help FORCE
 
 all: lib examples
 lib: $(LIBRARY) $(SHARED) $(BUILD)/teenygrad.pc
@@ -167,6 +167,10 @@ valgrind:
 hostile:
 	$(MAKE) check BUILD=build/hostile CPPFLAGS=-DTG_HOSTILE
 
+# The Python package, in a virtual environment of its own under $(BUILD), against PyTorch.
+test-python: data
+	@BUILD='$(BUILD)' python/test.sh $(ARGS)
+
 style: lib
 	BUILD='$(BUILD)' tools/check_style.sh
 
@@ -199,6 +203,7 @@ help:
 	@sed -n 's/^#   \(make.*\)/\1/p' Makefile
 	@echo 'make beautiful_mnist  the larger network (98 %)'
 	@echo 'make check            the test program alone; SUITES="name name" for some of it'
+	@echo 'make test-python      the Python package, against PyTorch, in a virtual environment of its own'
 	@echo 'make sanitize|tsan|valgrind|hostile   check under that tool, in a build folder of its own'
 	@echo 'make install|uninstall  PREFIX=/usr/local DESTDIR='
 	@echo 'make amalgamation     the library as build/amalgamation/teenygrad.c and teenygrad.h'

@@ -294,7 +294,8 @@ TEST(errors_shapes_of_one) {
 
 TEST(errors_axes) {
   tg_tensor *a = ones(TG_SHAPE(2, 3));
-  CHECK_NULL(tg_sum(a, .axis = TG_INTS(2)), "tg_sum: axis 2 does not exist in shape (2, 3); use -2 to 1");
+  CHECK_NULL(tg_sum(a, .axis = TG_INTS(2)), "tg_sum: axis 2 of shape (2, 3): Dimension out of range");
+  CHECK_INT(tg_failure_kind(), TG_FAILURE_INDEX);
   CHECK_NULL(tg_sum(a, .axis = TG_INTS(0, -2)), "axis 0 is given twice in (0, -2)");
   CHECK_NULL(tg_max(a, .axis = TG_INTS(-3)), "tg_max: axis -3");
   CHECK_NULL(tg_softmax(a, .axis = TG_INTS(5)), "axis 5");
@@ -303,7 +304,7 @@ TEST(errors_axes) {
   CHECK_NULL(tg_transpose(a, 0, 2), "tg_transpose: axis 2");
   CHECK_NULL(tg_flip(a, 2), "tg_flip: axis 2");
   CHECK_NULL(tg_squeeze(a, .axis = TG_INTS(-4)), "tg_squeeze: axis -4");
-  CHECK_NULL(tg_unsqueeze(a, 3), "a new axis of (2, 3) can be at -3 to 2, not 3");
+  CHECK_NULL(tg_unsqueeze(a, 3), "range of [-3, 2], but got 3");
   CHECK_NULL(tg_cat(TG_LIST(a, a), .axis = 2), "tg_cat: axis 2");
   CHECK_NULL(tg_stack(TG_LIST(a, a), .axis = -4), "tg_stack");
   CHECK_NULL(tg_flatten(a, .start_dim = 2), "tg_flatten: axis 2");

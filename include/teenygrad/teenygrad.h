@@ -162,6 +162,17 @@ void tg_clear_error(void);
 /* Records a message as the library does, for user Functions. Returns NULL. */
 void *tg_fail(const char *format, ...) TG_PRINTF(1, 2);
 
+/* What kind of failure the first unread message is about, or the one that
+ * tg_error returned last: what a binding chooses the type of an exception by. */
+typedef enum tg_failure {
+  TG_FAILURE_NONE,
+  TG_FAILURE_ARGUMENT,    /* something given does not fit: all that is not below */
+  TG_FAILURE_INDEX,       /* an axis or an index out of range */
+  TG_FAILURE_MEMORY,      /* out of memory */
+  TG_FAILURE_INTERRUPTED  /* tg_run_hooks.stop said so */
+} tg_failure;
+tg_failure tg_failure_kind(void);
+
 /* The functions that all memory comes from. `alloc` gives `size` bytes aligned
  * like malloc's or NULL; `release` frees them. Set it before the first tensor
  * is made, or after tg_shutdown: fails (-1) while anything is allocated. NULL:
@@ -187,6 +198,23 @@ typedef struct tg_counters {
 tg_counters tg_get_counters(void);
 /* Sets the peaks to what is in use now. */
 void tg_reset_peak(void);
+
+/* For an interpreter with a lock: `leave` is called before kernels run, on the
+ * thread that asked for values, and `enter`, with what it returned, afterwards:
+ * so other threads of the interpreter go on meanwhile. `stop` is asked now and
+ * then in between; when it is true the run ends, and fails with everything as it
+ * was. Any may be NULL. Set them while nothing runs; NULL: none. */
+typedef struct tg_run_hooks {
+  void *(*leave)(void);
+  void (*enter)(void *left);
+  bool (*stop)(void);
+} tg_run_hooks;
+void tg_set_run_hooks(const tg_run_hooks *hooks);
+
+/* Stops the library's own threads; they are started again when they are needed. To
+ * be called before fork, while no other thread is in the library: a child has none
+ * of its parent's threads. */
+void tg_stop_threads(void);
 
 /* Frees this thread's root scope and, when no other thread uses the library,
  * all caches and the thread pool. Tensors of this thread must not be used
@@ -238,6 +266,10 @@ void tg_release(tg_tensor *t);
 /* Takes `t` out of its scope: the caller owns that reference and must
  * tg_release it. Returns t. */
 tg_tensor *tg_take_ownership(tg_tensor *t);
+/* Calls visit(user, arg) for the `user` of each Function of the caller's own
+ * (tg_apply) that only `t` keeps alive: for a garbage collector that looks for
+ * cycles. Short: where the graph goes on beyond some hundred tensors it stops. */
+void tg_visit_users(const tg_tensor *t, void (*visit)(void *user, void *arg), void *arg);
 
 /* ------------------------------------------------------- per-thread state -- */
 
@@ -844,6 +876,10 @@ tg_optimizer *tg_adamw(tg_list params, const tg_optim_opts *o);
 /* AdamW's step times the trust ratio |p| / |step|; You et al. 2019. */
 tg_optimizer *tg_lamb(tg_list params, const tg_optim_opts *o);
 #define tg_lamb(...) TG_OPTIONS1(tg_lamb, tg_optim_opts, __VA_ARGS__, )
+/* For language bindings: takes the optimizer out of its scope (returns it); the
+ * caller must free it. */
+tg_optimizer *tg_take_optimizer(tg_optimizer *optimizer);
+void tg_free_optimizer(tg_optimizer *optimizer);
 /* Drops the gradients. 0, or -1. */
 int tg_zero_grad(tg_optimizer *optimizer);
 /* Updates the parameters in place from their gradients. Runs now, in one

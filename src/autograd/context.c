@@ -55,6 +55,21 @@ void tg_context_free(tg_context *c, void (*drop)(tg_tensor *t, void *user), void
   tg_free(c);
 }
 
+/* Follows tensors that have one owner: all of it goes when `t` goes. */
+void tg_visit_users(const tg_tensor *t, void (*visit)(void *user, void *arg), void *arg) {
+  enum { VISIT_PENDING = 64, VISIT_STEPS = 512 };
+  const tg_tensor *pending[VISIT_PENDING];
+  int count = 0;
+  if (t) pending[count++] = t;
+  for (int steps = 0; count && steps < VISIT_STEPS; steps++) {
+    t = pending[--count];
+    const tg_context *c = atomic_load(&t->refs) == 1 ? t->context : NULL;
+    if (c && c->user) visit(c->user_data, arg);
+    for (int i = 0; c && i < c->count && count < VISIT_PENDING; i++)
+      pending[count++] = c->inputs[i];
+  }
+}
+
 bool tg_needs_grad(const tg_context *c, int input) {
   if (!c || input < 0 || input >= c->count) return false;
   return c->needs && (c->needs[input / 64] >> input % 64 & 1);

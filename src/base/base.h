@@ -33,6 +33,8 @@ void tg_cache_thread_end(void);
 void tg_cache_clear(void);
 
 /* ---- errors */
+/* tg_fail with another kind than TG_FAILURE_ARGUMENT. */
+void *tg_fail_as(tg_failure kind, const char *format, ...) TG_PRINTF(2, 3);
 bool tg_has_error(void);                 /* recorded and not yet read */
 void tg_null_argument(const char *call); /* records "call: got NULL" if nothing is recorded */
 /* "(2, 3)" in a buffer that stays valid for the next 7 calls on this thread. */
@@ -59,6 +61,7 @@ typedef enum tg_counted { TG_COUNT_TENSORS, TG_COUNT_NODES, TG_COUNT_BYTES, TG_C
 typedef struct tg_thread {
   char error[TG_ERROR_ROOM]; /* base; here so that it works without memory */
   bool error_unread;
+  tg_failure failure;       /* base: the kind of `error` */
   bool ends;                /* base: the end of the thread cleans this up */
   bool listed;              /* base: its counters are found through the list */
   struct tg_thread *before, *after;

@@ -10,17 +10,33 @@
 
 #include "base/base.h"
 
-void *tg_fail(const char *format, ...) {
+static void record_failure(tg_failure kind, const char *format, va_list args) TG_PRINTF(2, 0);
+static void record_failure(tg_failure kind, const char *format, va_list args) {
   tg_thread *thread = tg_this_thread();
-  if (thread->error_unread) return NULL;
-  va_list args;
-  va_start(args, format);
+  if (thread->error_unread) return;
   if (vsnprintf(thread->error, sizeof thread->error, format, args) < 0)
     memcpy(thread->error, "unknown error", sizeof "unknown error");
-  va_end(args);
+  thread->failure = kind;
   thread->error_unread = true;
+}
+
+void *tg_fail(const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  record_failure(TG_FAILURE_ARGUMENT, format, args);
+  va_end(args);
   return NULL;
 }
+
+void *tg_fail_as(tg_failure kind, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  record_failure(kind, format, args);
+  va_end(args);
+  return NULL;
+}
+
+tg_failure tg_failure_kind(void) { return tg_this_thread()->failure; }
 
 const char *tg_error(void) {
   tg_thread *thread = tg_this_thread();
@@ -29,7 +45,10 @@ const char *tg_error(void) {
   return thread->error;
 }
 
-void tg_clear_error(void) { tg_this_thread()->error_unread = false; }
+void tg_clear_error(void) {
+  tg_this_thread()->error_unread = false;
+  tg_this_thread()->failure = TG_FAILURE_NONE;
+}
 
 bool tg_has_error(void) { return tg_this_thread()->error_unread; }
 

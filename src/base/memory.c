@@ -103,7 +103,7 @@ static void *take(size_t size, size_t extra) {
   void *raw = NULL;
   if (size <= PTRDIFF_MAX - extra) raw = allocator.alloc(size + extra, allocator.user);
   if (!raw) {
-    tg_fail("out of memory: %zu bytes could not be allocated", size);
+    tg_fail_as(TG_FAILURE_MEMORY, "out of memory: %zu bytes could not be allocated", size);
     return NULL;
   }
   count_bytes((int64_t)(size + extra));

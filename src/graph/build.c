@@ -226,8 +226,9 @@ tg_node *tg_node_gather(tg_node *x, tg_node *index) {
   for (int i = 0; i < index->ndim; i++) shape[ndim++] = tg_node_shape(index)[i];
   for (int i = 1; i < x->ndim; i++) shape[ndim++] = tg_node_shape(x)[i];
   if (x->numel == 0 && index->numel && tg_node_shape(x)[0] == 0)
-    return tg_fail("an index is out of range: the indexed axis of %s has size 0",
-                   tg_shape_text(tg_node_shape(x), x->ndim));
+    return tg_fail_as(TG_FAILURE_INDEX,
+                      "an index is out of range: the indexed axis of %s has size 0",
+                      tg_shape_text(tg_node_shape(x), x->ndim));
   tg_node *n = node1(TG_OP_GATHER, x, x->dtype, ndim, shape, 0, NULL);
   if (n) n->src[1] = tg_node_retain(index);
   return n;
@@ -237,8 +238,9 @@ tg_node *tg_node_scatter(tg_node *base, tg_node *index, tg_node *src, bool add) 
   if (!base || !index || !src) return NULL;
   if (src->numel == 0) return base;
   if (base->numel == 0)
-    return tg_fail("an index is out of range: the indexed axis of %s has size 0",
-                   tg_shape_text(tg_node_shape(base), base->ndim));
+    return tg_fail_as(TG_FAILURE_INDEX,
+                      "an index is out of range: the indexed axis of %s has size 0",
+                      tg_shape_text(tg_node_shape(base), base->ndim));
   tg_node *n = node1(TG_OP_SCATTER, base, base->dtype, base->ndim, tg_node_shape(base), 1,
                      &(int64_t){add});
   if (!n) return NULL;

@@ -237,6 +237,15 @@ tg_optimizer *(tg_lamb)(tg_list params, const tg_optim_opts *o) {
   return optim_new("tg_lamb", OPTIM_LAMB, params, o);
 }
 
+/* ------------------------------------------------------ other owners -- */
+
+tg_optimizer *tg_take_optimizer(tg_optimizer *o) {
+  if (o) tg_scope_disown(o);
+  return o;
+}
+
+void tg_free_optimizer(tg_optimizer *o) { optim_free(o); }
+
 /* ------------------------------------------------------------ stepping -- */
 
 /* Old tensors and the values that they are about to take over. */

@@ -228,6 +228,10 @@ static int run_actions(const tg_plan *plan, tg_buffer *const *buffer, char *aren
     status = act(a, data);
     kernels += a->program != NULL;
     if (timed) tg_debug_action(a, tg_seconds() - start);
+    if (status == 0 && tg_run_stopped()) {
+      tg_fail_as(TG_FAILURE_INTERRUPTED, "interrupted while computing; nothing has changed");
+      status = -1;
+    }
   }
   tg_count_add(&tg_count.kernels_run, kernels);
   return status;
@@ -241,30 +245,42 @@ static int run_on(const tg_plan *plan, tg_buffer *const *buffer) {
     if (plan->action[i].nslots > most) most = plan->action[i].nslots;
   if (most > FEW_SLOTS && !(data = tg_alloc((size_t)most * sizeof *data))) return -1;
   tg_buffer *arena = tg_buffer_new((size_t)plan->arena);
-  int status = arena ? run_actions(plan, buffer, arena->data, data) : -1;
+  int status = -1;
+  if (arena) {
+    void *left = tg_run_leave();
+    status = run_actions(plan, buffer, arena->data, data);
+    tg_run_enter(left);
+  }
   tg_buffer_release(arena);
   if (data != few) tg_free(data);
   return status;
 }
 
-/* The nodes become buffers. Retained first: one may be what keeps another. */
+/* The nodes become buffers, but for those that another thread of an interpreter has
+ * computed meanwhile. Retained first: one may be what keeps another. */
 static void publish(const tg_graph *g, const tg_plan *plan, tg_buffer *const *buffer) {
   for (int64_t i = 0; i < plan->entries; i++)
     if (is_result(plan, i)) tg_node_retain(g->entry[i].node);
   for (int64_t i = 0; i < plan->entries; i++)
-    if (is_result(plan, i)) tg_node_become_buffer(g->entry[i].node, buffer[i]);
+    if (is_result(plan, i) && g->entry[i].node->op != TG_OP_BUFFER)
+      tg_node_become_buffer(g->entry[i].node, buffer[i]);
   for (int64_t i = 0; i < plan->entries; i++)
     if (is_result(plan, i)) tg_node_release(g->entry[i].node);
 }
 
+/* While kernels run, other threads of an interpreter may drop what the graph is made
+ * of, so it is held. */
 static int run_plan(const tg_graph *g, tg_plan *plan) {
+  int64_t held = tg_run_is_shared() ? g->count : 0;
   tg_buffer **buffer = tg_alloc_zero((size_t)(plan->entries + 1) * sizeof *buffer);
   if (!buffer) return -1;
   for (int64_t i = 0; i < plan->entries; i++)
     if (plan->place[i].kind == TG_PLACE_INPUT) buffer[i] = g->entry[i].node->buffer;
+  for (int64_t i = 0; i < held; i++) tg_node_retain(g->entry[i].node);
   bool done = make_results(plan, g, NULL, buffer) && run_on(plan, buffer) == 0 &&
               tape_add(tg_this_thread()->tape, plan, buffer);
   if (done) publish(g, plan, buffer);
+  for (int64_t i = 0; i < held; i++) tg_node_release(g->entry[i].node);
   drop_results(plan, buffer);
   tg_free(buffer);
   return done ? 0 : -1;
@@ -327,6 +343,11 @@ int tg_taped_run(const tg_taped *run, tg_buffer **buffer) {
 }
 
 void tg_taped_drop(const tg_taped *run, tg_buffer **buffer) { drop_results(run->plan, buffer); }
+
+void tg_stop_threads(void) {
+  tg_tiers_stop();
+  tg_threads_stop();
+}
 
 void tg_runtime_shutdown(void) {
   tg_tiers_stop();

@@ -26,6 +26,12 @@ bool tg_taped_is_result(const tg_taped *run, int64_t entry);
  * those of results are made: tg_taped_drop lets go of them. 0, or -1 and none made. */
 int tg_taped_run(const tg_taped *run, tg_buffer **buffer);
 void tg_taped_drop(const tg_taped *run, tg_buffer **buffer);
+/* Around the actions of a run (hooks.c): the interpreter's lock is let go and
+ * taken again. tg_run_stopped: the run shall end; cheap, false outside a run. */
+bool tg_run_is_shared(void);
+void *tg_run_leave(void);
+void tg_run_enter(void *left);
+bool tg_run_stopped(void);
 /* Frees cached plans and programs, and stops the thread pool. */
 void tg_runtime_shutdown(void);
 #endif

@@ -26,6 +26,8 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "runtime/runtime.h"
+
 enum { POOL_MAX = 256, POOL_LOOKS = 64, POOL_DRAWS = 32, SCRATCH_KEPT = 64 };
 #define POOL_WATCH 100e-6
 #define POOL_TAKEN 20e-6 /* a yield that takes longer ran somebody else */
@@ -97,8 +99,10 @@ void tg_threads_set(int count) {
 
 int tg_thread_slot(void) { return pool_slot; }
 
-/* Draws job numbers and runs them; false when they have run out. */
+/* Draws job numbers and runs them; false when they have run out, or the run shall
+ * end (runtime.h): then for the others, too. */
 static bool pool_draw(void) {
+  if (tg_run_stopped()) atomic_store(&pool.next, pool.count);
   int64_t i = atomic_fetch_add_explicit(&pool.next, pool.draw, memory_order_relaxed);
   int64_t end = i + pool.draw < pool.count ? i + pool.draw : pool.count;
   for (; i < end; i++) pool.job(pool.context, i);
@@ -238,7 +242,7 @@ static void pool_close(void) {
 static void pool_alone(int64_t count, void (*job)(void *, int64_t), void *context) {
   int slot = pool_slot;
   pool_slot = 0;
-  for (int64_t i = 0; i < count; i++) job(context, i);
+  for (int64_t i = 0; i < count && !tg_run_stopped(); i++) job(context, i);
   pool_slot = slot;
 }
 

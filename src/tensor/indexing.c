@@ -29,8 +29,8 @@ static bool is_signed(tg_dtype dtype) {
 
 static bool index_fits(const char *call, const tg_tensor *index) {
   if (is_integer(index->node->dtype)) return true;
-  tg_fail("%s: an index tensor must hold integers, not %s; cast it", call,
-          tg_dtype_name(index->node->dtype));
+  tg_fail_as(TG_FAILURE_INDEX, "%s: an index tensor must hold integers, not %s; cast it", call,
+             tg_dtype_name(index->node->dtype));
   return false;
 }
 
@@ -106,10 +106,10 @@ static int axes_named(const plan *p, int count, const tg_index_item *items) {
     news += items[i].kind == TG_ITEM_NEW_AXIS;
   }
   if (rests > 1)
-    tg_fail("%s: an index can have one TG_REST, not %d", p->call, rests);
+    tg_fail_as(TG_FAILURE_INDEX, "%s: an index can have one TG_REST, not %d", p->call, rests);
   else if (axes > tg_rank(p->x))
-    tg_fail("%s: the index names %d axes but shape %s has %d", p->call, axes, tg_text_of(p->x),
-            tg_rank(p->x));
+    tg_fail_as(TG_FAILURE_INDEX, "%s: the index names %d axes but shape %s has %d", p->call, axes,
+               tg_text_of(p->x), tg_rank(p->x));
   else if (news > TG_MAX_DIMS - tg_rank(p->x))
     tg_fail("%s: %d new axes and shape %s are more than %d axes", p->call, news,
             tg_text_of(p->x), TG_MAX_DIMS);
@@ -135,8 +135,10 @@ static void add_whole_axes(plan *p, int count) {
 static int add_at(plan *p, int64_t at) {
   int64_t size = tg_dims(p->x)[p->axis];
   if (at < -size || at >= size) {
-    tg_fail("%s: index %lld is out of range for axis %d of %s; use %lld to %lld", p->call,
-            (long long)at, p->axis, tg_text_of(p->x), (long long)-size, (long long)(size - 1));
+    tg_fail_as(TG_FAILURE_INDEX,
+               "%s: index %lld is out of range for axis %d of %s; use %lld to %lld", p->call,
+               (long long)at, p->axis, tg_text_of(p->x), (long long)-size,
+               (long long)(size - 1));
     return -1;
   }
   index_part *new = add_part(p, PART_AT, p->axis++);
@@ -192,8 +194,9 @@ static int64_t true_positions(const uint8_t *mask, const tg_tensor *by, int64_t 
 static bool mask_fits(const plan *p, const tg_tensor *by) {
   for (int k = 0; k < tg_rank(by); k++)
     if (tg_dims(by)[k] != tg_dims(p->x)[p->axis + k]) {
-      tg_fail("%s: mask %s does not match %s from axis %d on; the sizes must be equal", p->call,
-              tg_text_of(by), tg_text_of(p->x), p->axis);
+      tg_fail_as(TG_FAILURE_INDEX,
+                 "%s: mask %s does not match %s from axis %d on; the sizes must be equal", p->call,
+                 tg_text_of(by), tg_text_of(p->x), p->axis);
       return false;
     }
   if (tg_rank(by) > 0) return true;
@@ -316,8 +319,9 @@ static int widen_shape(const char *call, lookup *l, const tg_tensor *by) {
   for (int i = 1; i <= l->shape.ndim; i++) { /* counted from the last axis */
     int64_t a = i <= old.ndim ? old.dim[old.ndim - i] : 1, b = i <= n ? tg_dims(by)[n - i] : 1;
     if (a != b && a != 1 && b != 1) {
-      tg_fail("%s: index tensors of shapes %s and %s cannot be broadcast together", call,
-              tg_shape_text(old.dim, old.ndim), tg_text_of(by));
+      tg_fail_as(TG_FAILURE_INDEX,
+                 "%s: index tensors of shapes %s and %s cannot be broadcast together", call,
+                 tg_shape_text(old.dim, old.ndim), tg_text_of(by));
       return -1;
     }
     l->shape.dim[l->shape.ndim - i] = a == 1 ? b : a;

@@ -264,8 +264,9 @@ static tg_tensor *unsqueeze(const char *call, tg_tensor *x, int64_t axis) {
   if (tg_is_null(call, x) || !rank_fits(call, x, 1)) return NULL;
   int ndim = tg_rank(x) + 1;
   if (axis < -ndim || axis >= ndim)
-    return tg_fail("%s: a new axis of %s can be at %d to %d, not %lld", call, tg_text_of(x),
-                   -ndim, ndim - 1, (long long)axis);
+    return tg_fail_as(TG_FAILURE_INDEX, "%s: a new axis of %s: Dimension out of range (expected to "
+                      "be in range of [%d, %d], but got %lld)", call, tg_text_of(x), -ndim,
+                      ndim - 1, (long long)axis);
   int64_t at = axis < 0 ? axis + ndim : axis, shape[TG_MAX_DIMS];
   for (int i = 0; i < ndim; i++) shape[i] = i == at ? 1 : tg_dims(x)[i < at ? i : i - 1];
   return reshape_node(x, ndim, shape);

@@ -48,6 +48,17 @@ int tg_scope_own(void *object, void (*release)(void *object)) {
   return 0;
 }
 
+void tg_scope_disown(const void *object) {
+  for (tg_scope *scope = tg_current_scope(); scope; scope = scope->around)
+    for (tg_owned **at = &scope->owned; *at; at = &(*at)->next) {
+      tg_owned *owned = *at;
+      if (owned->object != object) continue;
+      *at = owned->next;
+      tg_free(owned);
+      return;
+    }
+}
+
 static void release_owned(tg_scope *scope) {
   while (scope->owned) {
     tg_owned *owned = scope->owned;

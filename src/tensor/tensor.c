@@ -69,8 +69,9 @@ bool tg_is_null(const char *call, const tg_tensor *t) {
 int tg_axis(const char *call, const tg_tensor *t, int64_t axis) {
   int ndim = tg_rank(t), room = ndim ? ndim : 1;
   if (axis >= -room && axis < room) return (int)(axis < 0 ? axis + room : axis);
-  tg_fail("%s: axis %lld does not exist in shape %s; use %d to %d", call, (long long)axis,
-          tg_text_of(t), -room, room - 1);
+  tg_fail_as(TG_FAILURE_INDEX, "%s: axis %lld of shape %s: Dimension out of range (expected to be "
+             "in range of [%d, %d], but got %lld)", call, (long long)axis, tg_text_of(t), -room,
+             room - 1, (long long)axis); /* PyTorch's words: people search for them */
   return -1;
 }
 

@@ -96,6 +96,8 @@ void tg_scope_add(tg_scope *scope, tg_tensor *t);
 /* An object other than a tensor (an optimizer) that the innermost scope owns:
  * release(object) is called when it closes. 0, or -1 without memory. */
 int tg_scope_own(void *object, void (*release)(void *object));
+/* Takes it out of the scope of this thread that owns it: the caller releases it. */
+void tg_scope_disown(const void *object);
 
 /* ---- recordings (jit.c) */
 

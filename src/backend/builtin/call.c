@@ -79,8 +79,10 @@ int tg_bi_call_end(bi_call *call) {
     if (worker->failed && (!bad || worker->bad_job < bad->bad_job)) bad = worker;
   }
   if (bad)
-    tg_fail("index %lld is out of range for an axis of size %lld; use indices from 0 to %lld",
-            (long long)bad->bad_index, (long long)bad->bad_bound, (long long)bad->bad_bound - 1);
+    tg_fail_as(TG_FAILURE_INDEX,
+               "index %lld is out of range for an axis of size %lld; use indices from 0 to %lld",
+               (long long)bad->bad_index, (long long)bad->bad_bound,
+               (long long)bad->bad_bound - 1);
   tg_scratch_give(call->scratch);
   return bad ? -1 : 0;
 }

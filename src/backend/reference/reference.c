@@ -454,8 +454,9 @@ static int ref_run_nest(const ref_program *p, void *const *data) {
     ref_step(&run, root, moved);
   tg_free(run.value);
   if (!run.failed) return 0;
-  tg_fail("index %lld is out of range for an axis of size %lld; use indices from 0 to %lld",
-          (long long)run.bad_index, (long long)run.bad_bound, (long long)run.bad_bound - 1);
+  tg_fail_as(TG_FAILURE_INDEX,
+             "index %lld is out of range for an axis of size %lld; use indices from 0 to %lld",
+             (long long)run.bad_index, (long long)run.bad_bound, (long long)run.bad_bound - 1);
   return -1;
 }
 

@@ -1,0 +1,2 @@
+"""teenygrad.nn: the optimizers (teenygrad.nn.optim)."""
+from teenygrad.nn import optim  # noqa: F401

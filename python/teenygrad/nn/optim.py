@@ -1,0 +1,88 @@
+"""Optimizers. SGD and LAMB (Adam and AdamW are LAMB without the trust ratio) are the C library's; Optimizer is the
+base for those written in Python."""
+from teenygrad import _teenygrad
+from teenygrad.helpers import dedup, getenv
+from teenygrad.tensor import Tensor
+
+
+class Optimizer:
+    """The parameters, each once; lr, a tensor of one element unless CONST_LR is set."""
+
+    def __init__(self, params, lr):
+        params = list(params)
+        for x in params:
+            if x.requires_grad is None:
+                x.requires_grad = True
+        self.params = dedup([x for x in params if x.requires_grad])
+        assert len(self.params) != 0, "optimizer must have at least one param"
+        self.device = self.params[0].device
+        self.buffers = dedup([x for x in params if not x.requires_grad])
+        self.lr = lr if getenv("CONST_LR") else Tensor([lr], requires_grad=False, device=self.device)
+
+    def zero_grad(self):
+        """Drops the gradients."""
+        for param in self.params:
+            param.grad = None
+
+    def realize(self, extra=None):
+        """Computes the parameters, and what else is given, in one schedule."""
+        Tensor.corealize((list(extra) if extra is not None else []) + self.params + self.buffers)
+
+    def step(self):
+        """Updates the parameters from their gradients."""
+        raise NotImplementedError
+
+
+class _Native(Optimizer):
+    """An optimizer of the C library. Its rate follows self.lr, whatever that is set to."""
+
+    def _start(self, kind, lr, momentum=0.0, wd=0.0, nesterov=False, b1=0.9, b2=0.999, eps=1e-8):
+        self._native = _teenygrad.Optimizer(kind, self.params, lr, momentum, wd, nesterov, b1, b2, eps)
+        self._native.follow(self.lr, False)
+
+    def _state(self, group):
+        n = len(self.params)
+        return [self._native.state(group * n + i) for i in range(n)]
+
+    def step(self):
+        for param in self.params:
+            assert param.grad is not None, "a parameter has no gradient; call backward() first"
+        self._native.follow(self.lr, True)
+        self._native.step()
+
+
+class SGD(_Native):
+    """p -= lr g, with momentum, weight decay and Nesterov's momentum."""
+
+    def __init__(self, params, lr=0.001, momentum=0, weight_decay=0.0, nesterov=False):
+        super().__init__(params, lr)
+        self.momentum, self.wd, self.nesterov = momentum, weight_decay, nesterov
+        self._start("sgd", lr, float(momentum), float(weight_decay), bool(nesterov))
+
+    @property
+    def b(self):
+        """The momentum of each parameter."""
+        return self._state(1) if self.momentum else []
+
+
+def AdamW(params, lr=0.001, b1=0.9, b2=0.999, eps=1e-8, wd=0.01):
+    """Loshchilov and Hutter 2017."""
+    return LAMB(params, lr, b1, b2, eps, wd, adam=True)
+
+
+def Adam(params, lr=0.001, b1=0.9, b2=0.999, eps=1e-8):
+    """Kingma and Ba 2014."""
+    return LAMB(params, lr, b1, b2, eps, 0.0, adam=True)
+
+
+class LAMB(_Native):
+    """You et al. 2019; adam=True leaves out the trust ratio."""
+
+    def __init__(self, params, lr=0.001, b1=0.9, b2=0.999, eps=1e-6, wd=0.0, adam=False):
+        super().__init__(params, lr)
+        self.b1, self.b2, self.eps, self.wd, self.adam = b1, b2, eps, wd, adam
+        self._start("adamw" if adam else "lamb", lr, wd=float(wd), b1=float(b1), b2=float(b2), eps=float(eps))
+
+    m = property(lambda self: self._state(1), doc="The mean of the gradients.")
+    v = property(lambda self: self._state(2), doc="The mean of their squares.")
+    t = property(lambda self: self._native.state(3 * len(self.params)), doc="The number of steps.")

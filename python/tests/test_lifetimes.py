@@ -1,0 +1,249 @@
+"""Nothing stays that Python has dropped; threads, forks and Ctrl-C leave everything usable."""
+import _thread
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import weakref
+
+import numpy as np
+import pytest
+from compare import close
+
+from teenygrad import Function, Tensor, _teenygrad
+from teenygrad.nn import optim
+
+
+def alive():
+    gc.collect()
+    c = _teenygrad.counters()
+    return c["tensors"], c["nodes"], c["buffers"]
+
+
+def test_tensors_die_at_once():
+    before = alive()
+    x = Tensor.rand(10, requires_grad=True)
+    y = ((x + 1) * 2 - [1] * 10).sum()
+    y.backward()
+    x.grad.numpy()
+    seen = weakref.ref(x)
+    del x, y
+    assert seen() is None and alive()[0] <= before[0] + 1
+
+
+def test_gradients_keep_their_identity():
+    x = Tensor([1.0, 2], requires_grad=True)
+    assert x.grad is None
+    (x * x).sum().backward()
+    g = x.grad
+    assert x.grad is g
+    x.grad = None
+    assert x.grad is None and g.numpy().tolist() == [2, 4]
+    x.grad = g
+    assert x.grad.numpy().tolist() == [2, 4]
+    y = Tensor([1.0], requires_grad=True)
+    y.sum().backward()
+    grad = y.grad
+    del y
+    assert grad.numpy().tolist() == [1]
+
+
+def test_no_growth_over_10000_steps():
+    w = Tensor.rand(4, 4, requires_grad=True)
+    o = optim.Adam([w])
+
+    class Twice(Function):
+        def forward(self, x):
+            return x * 2
+
+        def backward(self, grad):
+            return grad * 2
+
+    def step(i):
+        x = Tensor(np.ones((2, 4), dtype=np.float32))
+        loss = Twice.apply(x.dot(w)[:, [0, i % 2]]).relu().sum() + 0.5
+        o.zero_grad()
+        loss.backward()
+        o.step()
+        return loss.item()
+
+    for i in range(300):
+        step(i)
+    before, bytes_before = alive(), _teenygrad.counters()["bytes"]
+    for i in range(10000):
+        step(i)
+    assert all(a <= b + 2 for a, b in zip(alive(), before))
+    assert _teenygrad.counters()["bytes"] < bytes_before + 200_000
+
+
+def test_deep_graphs():
+    x = t = Tensor([1.0], requires_grad=True)
+    for _ in range(20000):
+        t = t + 1
+    del t
+    gc.collect()
+    t = x
+    for _ in range(2000):
+        t = t * 1.0001
+    t.sum().backward()
+    assert abs(x.grad.item() - 1.0001 ** 2000) < 1e-2
+
+
+def test_threads_each_train():
+    results = {}
+
+    def work(k):
+        Tensor.manual_seed(k)
+        rng = np.random.RandomState(k)
+        w = Tensor.uniform(8, 1)
+        o = optim.SGD([w], lr=0.05)
+        target = rng.randn(8, 1).astype(np.float32)
+        for _ in range(100):
+            x = rng.randn(32, 8).astype(np.float32)
+            o.zero_grad()
+            ((Tensor(x).dot(w) - Tensor(x @ target)) ** 2).mean().backward()
+            o.step()
+        results[k] = abs(w.numpy() - target).max()
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert len(results) == 6 and max(results.values()) < 0.05
+
+
+def test_threads_share_a_lazy_tensor():
+    for _ in range(20):
+        x = Tensor.rand(64, 64)
+        y = (x.dot(x) + 1).exp().log()
+        out = []
+        threads = [threading.Thread(target=lambda: out.append((y * 2).sum().item())) for _ in range(6)]
+        [t.start() for t in threads]
+        y.realize()
+        [t.join() for t in threads]
+        assert len(out) == 6 and max(out) - min(out) <= 1e-2 * abs(out[0])
+
+
+def test_modes_begin_as_in_the_main_thread():
+    seen = []
+    Tensor.training = True
+    thread = threading.Thread(target=lambda: (seen.append(Tensor.training), setattr(Tensor, "training", False)))
+    thread.start()
+    thread.join()
+    assert seen == [True] and Tensor.training is True
+
+
+def test_the_lock_is_free_while_kernels_run():
+    x = Tensor.rand(1200, 1200).realize()
+    ticks, stop = [], threading.Event()
+
+    def tick():
+        while not stop.is_set():
+            ticks.append(time.perf_counter())
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    y = x
+    for _ in range(4):
+        y = y.dot(x) * 1e-3
+    start = time.perf_counter()
+    y.realize()
+    end = time.perf_counter()
+    stop.set()
+    thread.join()
+    inside = [t for t in ticks if start < t < end]
+    assert len(inside) >= 3 or end - start < 0.02
+
+
+def interrupted(make):
+    t = make()
+    timer = threading.Timer(0.15, _thread.interrupt_main)
+    timer.start()
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        while True:
+            t.realize()
+            t = make()
+    timer.join()
+    return t, time.perf_counter() - start
+
+
+def test_ctrl_c_between_kernels():
+    x = Tensor.rand(300, 300).realize()
+
+    def make():
+        y = x
+        for _ in range(400):
+            y = y.dot(x) * 1e-2
+        return y
+    t, _ = interrupted(make)
+    assert Tensor([1.0, 2]).sum().item() == 3
+    assert x.sum().item() > 0 and t.shape == (300, 300)
+
+
+def test_ctrl_c_inside_a_kernel():
+    x = Tensor.rand(2500, 2500).realize()
+    t, took = interrupted(lambda: x.dot(x))
+    assert took < 30 and (x * 0 + 1).sum().item() == 2500 * 2500
+
+
+def run(code, **environment):
+    return subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120,
+                          env={**os.environ, **environment})
+
+
+def test_real_ctrl_c():
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent("""
+        from teenygrad import Tensor
+        x = Tensor.rand(2000, 2000).realize()
+        print("ready", flush=True)
+        try:
+            while True: x.dot(x).realize()
+        except KeyboardInterrupt:
+            print(Tensor([1.0, 2]).sum().item())
+        """)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[0] == "3.0\n" and process.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_fork():
+    out = run("""
+        import os, threading
+        from teenygrad import Tensor
+        x = Tensor.rand(400, 400).realize()
+        x.dot(x).realize()                      # the threads of the pool exist
+        stop = False
+        def work():
+            while not stop: x.dot(x).realize()
+        thread = threading.Thread(target=work)
+        thread.start()
+        for _ in range(10):
+            child = os.fork()
+            if child == 0:
+                assert abs(x.dot(x).sum().item() / (x.dot(x)).numpy().sum() - 1) < 1e-3
+                os._exit(7)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        stop = True
+        thread.join()
+        print(x.dot(x).shape)
+        """)
+    assert out.stdout == "(400, 400)\n", out.stderr
+
+
+def test_exit_is_clean():
+    out = run("""
+        import threading, numpy as np
+        from teenygrad import Tensor
+        x = Tensor(np.ones(10000, dtype=np.float32))
+        view = np.asarray(x)
+        y = Tensor.rand(500, 500)
+        threading.Thread(target=lambda: [y.dot(y).realize() for _ in range(50)], daemon=True).start()
+        """)
+    assert out.returncode == 0 and out.stderr == "", out.stderr
