@@ -191,9 +191,11 @@ FN mw at_bw_i64(const u8 *p, i64w at, mw m) { return TO(mw, at_u8w_i64(p, at, m)
 #define load_if_f32n(p, m) ((f32n)__builtin_ia32_maskloadps256((const f32n *)(const void *)(p), m))
 #define load_part_f32n(p, count) load_if_f32n(p, first_n(count))
 #ifdef __clang__
-#define even_f32n(p) __builtin_shufflevector(load_f32n(p), load_f32n((p) + 7), 0, 2, 4, 6, 9, 11, 13, 15)
+#define even_f32n(p) \
+  __builtin_shufflevector(load_f32n(p), load_f32n((p) + 7), 0, 2, 4, 6, 9, 11, 13, 15)
 #else
-#define even_f32n(p) __builtin_shuffle(load_f32n(p), load_f32n((p) + 7), (i32n){0, 2, 4, 6, 9, 11, 13, 15})
+#define even_f32n(p) \
+  __builtin_shuffle(load_f32n(p), load_f32n((p) + 7), (i32n){0, 2, 4, 6, 9, 11, 13, 15})
 #endif
 #define gather_f32n(p, step, count) \
   ((step) == 2 && (count) == LANES_n ? even_f32n(p) : gather_f32n(p, step, count))
@@ -385,7 +387,8 @@ CHECKS(i64, w)
 
 /* Threefry 2x32, 20 rounds (Salmon et al. 2011); low words come first. */
 FN u64 threefry_u64(u64 counter, u64 key) {
-  u32 k[3] = {(u32)key, (u32)(key >> 32), 0}, x = (u32)counter + k[0], y = (u32)(counter >> 32) + k[1];
+  u32 k[3] = {(u32)key, (u32)(key >> 32), 0};
+  u32 x = (u32)counter + k[0], y = (u32)(counter >> 32) + k[1];
   const int by[8] = {13, 15, 26, 6, 17, 29, 16, 24};
   k[2] = k[0] ^ k[1] ^ 0x1BD11BDAu;
 #pragma GCC unroll 20

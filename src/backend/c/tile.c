@@ -144,7 +144,8 @@ static void tile_operands(c_render *r, const ct_plan *p) {
   const ct_side *A = &p->side[0], *B = &p->side[1];
   const char *type = tg_c_type(p->dtype);
   uint64_t around = tg_c_ranges(&p->batch) | tg_c_ranges(&p->outer);
-  long long panel = (long long)(p->inner.total * p->panel), panels = (long long)(p->across / p->panel);
+  long long panel = (long long)(p->inner.total * p->panel);
+  long long panels = (long long)(p->across / p->panel);
   if (A->in_place) {
     c_expr at = tg_c_row_of(r, A->row, around, true);
     tg_c_line(r, "const %s *a = p%d + %.2000s;", type, A->slot, at.at);
@@ -182,9 +183,10 @@ static void tile_multiply(c_render *r, const ct_plan *p) {
                                       : p->inner.stride[0] * p->panel * p->cut;
   tg_c_line(r, "for (i64 cut = 0; cut < %lld; cut++)", (long long)p->cuts);
   tg_c_line(r, "  for (i64 m = 0; m < count; m += %d)", p->rows);
-  tg_c_line(r, "    k%d_tile(a + cut * %lld, rows + m, b + cut * %lld, sums + m * %lld + (j - j0) * %d,",
-            r->number, (long long)a_cut, (long long)b_cut, (long long)p->ld, p->panel);
-  tg_c_line(r, "            o > from || cut > 0);");
+  tg_c_line(r, "    k%d_tile(a + cut * %lld, rows + m, b + cut * %lld,", r->number,
+            (long long)a_cut, (long long)b_cut);
+  tg_c_line(r, "            sums + m * %lld + (j - j0) * %d, o > from || cut > 0);",
+            (long long)p->ld, p->panel);
   tg_c_close(r);
   tg_c_close(r);
 }

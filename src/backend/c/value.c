@@ -185,7 +185,8 @@ static c_expr cv_scalar(const c_render *r, int32_t i) {
 
 c_expr tg_c_use(const c_render *r, int32_t i, bool vector) {
   const tg_ins *in = &r->code->ins[i];
-  if (tg_c_is_vector(r, i)) return cv_print(in->op == TG_OP_REDUCE && r->unroll > 1 ? "v%d[u]" : "v%d", i);
+  bool unrolled = in->op == TG_OP_REDUCE && r->unroll > 1;
+  if (tg_c_is_vector(r, i)) return cv_print(unrolled ? "v%d[u]" : "v%d", i);
   c_expr x = cv_scalar(r, i);
   if (!vector) return x;
   c_expr type = in->dtype == TG_BOOL ? tg_c_vector_type(r, TG_BOOL) : tg_c_name(r, in->dtype);
@@ -267,7 +268,8 @@ static c_expr cv_cast(const c_render *r, const tg_ins *in, bool vector) {
   if (to == TG_BOOL) return cv_print("~equal_%s(%.900s, (%s){0})", of.at, x.at, of.at);
   if (from == TG_BOOL) return cv_print("TO(%s, -%.900s)", type.at, x.at);
   if (whole) return cv_print("%s_of_%s(%.900s)", tg_c_type(cv_lane_dtype(r, to)), of.at, x.at);
-  bool byte = tg_dtype_size(from) < 4 && tg_dtype_is_float(to); /* compilers do better by way of int32 */
+  /* Compilers do better by way of int32. */
+  bool byte = tg_dtype_size(from) < 4 && tg_dtype_is_float(to);
   if (byte) return cv_print("TO(%s, TO(i32%c, %.900s))", type.at, r->suffix, x.at);
   return cv_print("TO(%s, %.900s)", type.at, x.at);
 }
@@ -401,7 +403,8 @@ void tg_c_instruction(c_render *r, int32_t i) {
   c_expr value = cv_value(r, i, vector), type = tg_c_vector_type(r, in->dtype);
   const char *scalar = in->dtype == TG_BOOL ? "_Bool" : tg_c_type(in->dtype);
   bool rounds = in->op == TG_OP_MUL && tg_dtype_is_float(in->dtype);
-  tg_c_line(r, "%s%s v%d = %.2900s;", rounds ? "" : "const ", vector ? type.at : scalar, i, value.at);
+  const char *constant = rounds ? "" : "const ", *name = vector ? type.at : scalar;
+  tg_c_line(r, "%s%s v%d = %.2900s;", constant, name, i, value.at);
   if (rounds) tg_c_line(r, "PIN(v%d);", i); /* a product is rounded before it is added */
 }
 
