@@ -8,9 +8,10 @@
  *
  * Sizes are rounded up a little, so that a block serves any of its class. What is
  * kept is bounded: a thread keeps CACHE_OWN bytes of small blocks; of the large
- * ones, those in use and those kept together are never more than were in use
- * at once, and the oldest go first. All goes back to the system when the
- * thread ends, at tg_shutdown, and when the system has no more.
+ * ones, those in use and those kept together are never more than nine eighths of
+ * what was in use at once, and the oldest go first. (Without the eighth, a block of a
+ * size not seen before would push out the arena of the last step.) All goes back
+ * to the system when the thread ends, at tg_shutdown, and when the system has no more.
  *
  * The counters and the tests' failing allocators stand above: what is kept here
  * is not in use. Checkers that watch malloc see more without all this:
@@ -127,7 +128,8 @@ static void *cache_take(int i) {
 static void *cache_find(size_t size) {
   for (int i = cache.count - 1; i >= 0; i--)
     if (cache.block[i].size == size) return cache_take(i);
-  while (cache.count && cache.used + cache.kept + size > cache.most) free(cache_take(0));
+  size_t most = cache.most + cache.most / 8;
+  while (cache.count && cache.used + cache.kept + size > most) free(cache_take(0));
   return NULL;
 }
 
