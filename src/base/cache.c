@@ -17,13 +17,15 @@
  * is not in use. Checkers that watch malloc see more without all this:
  * -DTG_PLAIN_MALLOC.
  */
+#define _DEFAULT_SOURCE /* madvise */
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/base.h"
 
 enum { CACHE_STEP = 32, CACHE_SMALL = 1024, CACHE_LISTS = CACHE_SMALL / CACHE_STEP + 1,
-       CACHE_LARGE = 64, CACHE_OWN = 1 << 20 };
+       CACHE_LARGE = 64, CACHE_PAGE = 2 << 20, CACHE_OWN = 1 << 20 };
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define TG_PLAIN_MALLOC
@@ -140,15 +142,28 @@ static void cache_drop_all(void) {
   pthread_mutex_unlock(&cache.lock);
 }
 
+/* Memory from the system. Where it can be asked for large pages, it is: that saves
+ * faults when it is first touched, and address translation ever after. */
+static void *cache_fresh(size_t size) {
+#ifdef MADV_HUGEPAGE
+  if (size >= CACHE_PAGE) {
+    void *memory = aligned_alloc(CACHE_PAGE, (size + CACHE_PAGE - 1) / CACHE_PAGE * CACHE_PAGE);
+    if (memory) madvise(memory, size, MADV_HUGEPAGE); /* it may refuse: no harm */
+    return memory;
+  }
+#endif
+  return malloc(size);
+}
+
 static void *cache_large(size_t size) {
   pthread_mutex_lock(&cache.lock);
   void *memory = cache_find(size);
   cache.used += size;
   if (cache.used > cache.most) cache.most = cache.used;
   pthread_mutex_unlock(&cache.lock);
-  if (memory || (memory = malloc(size))) return memory;
+  if (memory || (memory = cache_fresh(size))) return memory;
   cache_drop_all();
-  if ((memory = malloc(size))) return memory;
+  if ((memory = cache_fresh(size))) return memory;
   pthread_mutex_lock(&cache.lock);
   cache.used -= size;
   pthread_mutex_unlock(&cache.lock);

@@ -20,8 +20,8 @@
  */
 #include "backend/c/contract.h"
 
-enum { CT_PANEL = 160 << 10, CT_BLOCK = 96 << 10, CT_LEAST = 2048, CT_JOBS = 32,
-       CT_NEAR = 20 << 10 };
+enum { CT_PANEL = 160 << 10, CT_BLOCK = 192 << 10, CT_LEAST = 2048, CT_JOBS = 32,
+       CT_NEAR = 20 << 10, CT_AGAIN = 128, CT_FAR = 256 };
 
 /* ---- finding it */
 
@@ -222,10 +222,15 @@ static void ct_copy(const bi_code *code, ct_plan *p, ct_side *side) {
 
 /* ---- which side is which */
 
-/* B where it lies: its lanes side by side, whole vectors. */
+/* B where it lies: its lanes side by side, whole vectors. Not if steps of K are so
+ * far apart that each is on another page, and often in the same set of a cache,
+ * while B is read again and again. */
 static bool ct_direct(const bi_code *code, const ct_plan *p, const ct_side *b) {
   if (!b->in_place) return false;
   const int64_t *row = ct_load_row(code, b);
+  const ct_side *a = &p->side[b == &p->side[0]];
+  for (int r = 0; r < code->nranges && a->space.total >= CT_AGAIN; r++)
+    if ((code->folds >> r & 1) && ct_far(row, r) >= CT_FAR) return false;
   for (int s = 0; s < b->space.count; s++)
     if (row[b->space.range[s]] != b->space.stride[s]) return false;
   return b->space.total % p->width == 0;
@@ -404,14 +409,6 @@ static void ct_layout(ct_plan *p, c_kernel *k) {
   p->at_pieces = ct_take(&k->shared, p->pieces > 1 ? jobs * p->padded * p->ld * size : 0);
 }
 
-/* Large dense products are better off with blocks along K as well: the built-in
- * backend has them. */
-static bool ct_too_large(const ct_plan *p) {
-  bool dense = p->side[0].space.count == 1 && p->side[1].space.count == 1 && p->inner.count == 1;
-  return dense && p->side[0].space.total >= 384 && p->side[1].space.total >= 384 &&
-         p->inner.total >= 384;
-}
-
 bool tg_c_contract_plan(c_render *r, ct_plan *p, c_kernel *k) {
   const bi_code *code = r->code;
   if (!ct_find(code, p) || !ct_classify(code, p)) return false;
@@ -423,7 +420,6 @@ bool tg_c_contract_plan(c_render *r, ct_plan *p, c_kernel *k) {
   ct_split_folds(code, p);
   ct_tile(p);
   if (B->in_place && p->across != B->space.total) B->in_place = false;
-  if (ct_too_large(p)) return false;
   const size_t row = (size_t)(code->nranges + 1) * sizeof *A->row;
   if (A->in_place) memcpy(A->row, ct_load_row(code, A), row);
   else ct_copy(code, p, A);

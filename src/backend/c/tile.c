@@ -139,14 +139,14 @@ static void tile_sums(c_render *r, const ct_plan *p, const char *piece) {
               (long long)(p->padded * p->ld));
 }
 
-/* A and B at this step of the outer folds: a, and b of panel j. */
+/* A at this step of the outer folds, and B as panels, unless it is read in place
+ * or was packed before. */
 static void tile_operands(c_render *r, const ct_plan *p) {
   const ct_side *A = &p->side[0], *B = &p->side[1];
   const char *type = tg_c_type(p->dtype);
-  uint64_t around = tg_c_ranges(&p->batch) | tg_c_ranges(&p->outer);
   long long panel = (long long)(p->inner.total * p->panel);
-  long long panels = (long long)(p->across / p->panel);
   if (A->in_place) {
+    uint64_t around = tg_c_ranges(&p->batch) | tg_c_ranges(&p->outer);
     c_expr at = tg_c_row_of(r, A->row, around, true);
     tg_c_line(r, "const %s *a = p%d + %.2000s;", type, A->slot, at.at);
   } else {
@@ -163,16 +163,25 @@ static void tile_operands(c_render *r, const ct_plan *p) {
     tg_c_pack(r, p);
     tg_c_close(r);
   }
-  tg_c_open(r, "for (i64 j = j0; j < j1; j++) {");
+}
+
+/* b: panel j of B. */
+static void tile_panel(c_render *r, const ct_plan *p) {
+  const ct_side *B = &p->side[1];
+  const char *type = tg_c_type(p->dtype);
+  long long panel = (long long)(p->inner.total * p->panel);
   if (B->in_place) {
+    uint64_t around = tg_c_ranges(&p->batch) | tg_c_ranges(&p->outer);
     c_expr at = tg_c_row_of(r, B->row, around, true);
     tg_c_line(r, "const %s *b = p%d + %.2000s + j * %d;", type, B->slot, at.at, p->panel);
   } else if (p->shared) {
     tg_c_line(r, "const %s *b = (const %s *)(call->shared + %lld) + (o * %lld + j) * %lld;", type,
-              type, (long long)p->at_shared, panels, panel);
+              type, (long long)p->at_shared, (long long)(p->across / p->panel), panel);
   } else tg_c_line(r, "const %s *b = panel + j * %lld;", type, panel);
 }
 
+/* Cut after cut of K, so that what is read of A stays in a near cache while panels
+ * of B go by, and each of those in a nearer one while tiles go along M. */
 static void tile_multiply(c_render *r, const ct_plan *p) {
   tg_c_open(r, "for (i64 o = from; o < to_; o++) {");
   tg_c_split(r, &p->outer, "o");
@@ -182,10 +191,12 @@ static void tile_multiply(c_render *r, const ct_plan *p) {
   int64_t b_cut = p->side[1].in_place ? p->side[1].row[first] * p->cut
                                       : p->inner.stride[0] * p->panel * p->cut;
   tg_c_line(r, "for (i64 cut = 0; cut < %lld; cut++)", (long long)p->cuts);
-  tg_c_line(r, "  for (i64 m = 0; m < count; m += %d)", p->rows);
-  tg_c_line(r, "    k%d_tile(a + cut * %lld, rows + m, b + cut * %lld,", r->number,
+  tg_c_open(r, "for (i64 j = j0; j < j1; j++) {");
+  tile_panel(r, p);
+  tg_c_line(r, "for (i64 m = 0; m < count; m += %d)", p->rows);
+  tg_c_line(r, "  k%d_tile(a + cut * %lld, rows + m, b + cut * %lld,", r->number,
             (long long)a_cut, (long long)b_cut);
-  tg_c_line(r, "            sums + m * %lld + (j - j0) * %d, o > from || cut > 0);",
+  tg_c_line(r, "          sums + m * %lld + (j - j0) * %d, o > from || cut > 0);",
             (long long)p->ld, p->panel);
   tg_c_close(r);
   tg_c_close(r);
