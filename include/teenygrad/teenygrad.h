@@ -218,7 +218,9 @@ void tg_stop_threads(void);
 
 /* Frees this thread's root scope and, when no other thread uses the library,
  * all caches and the thread pool. Tensors of this thread must not be used
- * afterwards; the library may be. Optional: it makes leak checkers quiet. */
+ * afterwards; the library may be. Kernels that are being compiled may first be
+ * finished for the next program, for as long as compiling has taken so far and 3
+ * seconds at most (TG_JIT=async). Optional: it makes leak checkers quiet. */
 void tg_shutdown(void);
 
 /* --------------------------------------------------------------- scopes -- */

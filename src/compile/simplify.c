@@ -77,17 +77,31 @@ static bool collect_terms(const tg_builder *b, int32_t x, int64_t factor, sum *s
   }
 }
 
+static bool is_division(const tg_builder *b, const tg_ins *in, tg_op op) {
+  return in->op == op && tg_ins_at(b, in->src[1])->op == TG_OP_CONST;
+}
+
+/* Is `in` x / n? x / n of an x that is itself y / d has become y / (d * n). */
+static bool is_quotient(const tg_builder *b, const tg_ins *in, int32_t x, int64_t n) {
+  if (!is_division(b, in, TG_OP_DIV)) return false;
+  int64_t by = tg_ins_at(b, in->src[1])->value.i;
+  if (in->src[0] == x) return by == n;
+  const tg_ins *inner = tg_ins_at(b, x);
+  return is_division(b, inner, TG_OP_DIV) && inner->src[0] == in->src[0] &&
+         tg_ins_at(b, inner->src[1])->value.i > 0 && n > 0 &&
+         by == wrap_mul(tg_ins_at(b, inner->src[1])->value.i, n);
+}
+
 /* n * (x / n) + x % n = x, wherever both stand in the sum. */
 static void rejoin(const tg_builder *b, sum *s) {
   for (int i = 0; i < s->count; i++) {
     const tg_ins *mod = tg_ins_at(b, s->term[i]);
-    if (mod->op != TG_OP_MOD) continue;
+    if (!is_division(b, mod, TG_OP_MOD)) continue;
+    int64_t n = tg_ins_at(b, mod->src[1])->value.i, factor = s->factor[i];
     for (int j = 0; j < s->count; j++) {
-      const tg_ins *div = tg_ins_at(b, s->term[j]);
-      if (div->op != TG_OP_DIV || div->src[0] != mod->src[0] || div->src[1] != mod->src[1])
+      if (s->factor[j] != wrap_mul(factor, n) ||
+          !is_quotient(b, tg_ins_at(b, s->term[j]), mod->src[0], n))
         continue;
-      int64_t factor = s->factor[i];
-      if (s->factor[j] != wrap_mul(factor, tg_ins_at(b, mod->src[1])->value.i)) continue;
       int32_t x = mod->src[0], terms[] = {s->term[i], s->term[j]};
       int64_t factors[] = {s->factor[i], s->factor[j]};
       add_term(s, terms[0], -factors[0]);

@@ -350,6 +350,7 @@ void tg_stop_threads(void) {
 }
 
 void tg_runtime_shutdown(void) {
+  tg_tiers_finish();
   tg_tiers_stop();
   for (tg_plan *old; (old = take_oldest(0, 0));) put_plan(old);
   tg_c_cache_end();

@@ -14,14 +14,22 @@
  *
  * One thread compiles, one unit at a time, and sleeps otherwise. It takes nothing
  * but its lock and the lock of the programs, so it holds nobody up; a step never
- * waits for it.
+ * waits for it. Only the end of the library does, for as long as compiling has gone
+ * on already: else a program shorter than its compiler would start anew each time,
+ * and never find anything in the cache.
  */
+#if !defined(_POSIX_C_SOURCE)
+#define _POSIX_C_SOURCE 200809L
+#endif
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "backend/c/unit.h"
 #include "runtime/tiers.h"
+
+#define TIERS_PATIENCE 3.0 /* seconds, at most */
 
 typedef enum tg_jit_mode { JIT_OFF, JIT_ASYNC, JIT_SYNC } tg_jit_mode;
 
@@ -38,6 +46,7 @@ static tg_batch *tiers_first, **tiers_last = &tiers_first;
 static tg_unit *tiers_now; /* being compiled */
 static pthread_t tiers_thread;
 static bool tiers_started, tiers_ending;
+static double tiers_since; /* when the first of the units that wait was queued */
 
 static tg_jit_mode tiers_mode(void) {
   const char *text = getenv("TG_JIT");
@@ -203,6 +212,7 @@ void tg_tiers_again(tg_plan *plan) {
     tiers_started = pthread_create(&tiers_thread, NULL, compile_batches, NULL) == 0;
   bool queued = b && tiers_started && !tiers_ending;
   if (queued) {
+    if (!tiers_first && !tiers_now) tiers_since = tg_seconds();
     *tiers_last = b;
     tiers_last = &b->next;
     pthread_cond_signal(&tiers_work);
@@ -217,6 +227,24 @@ void tg_tiers_forget(tg_plan *plan) {
   plan->batch = NULL;
   pthread_mutex_unlock(&tiers_lock);
   free_batch(b);
+}
+
+static bool tiers_busy(double *since) {
+  pthread_mutex_lock(&tiers_lock);
+  bool busy = tiers_started && (tiers_first || tiers_now);
+  *since = tiers_since;
+  pthread_mutex_unlock(&tiers_lock);
+  return busy;
+}
+
+void tg_tiers_finish(void) {
+  const struct timespec nap = {0, 1000000};
+  double since, start = tg_seconds();
+  while (tiers_busy(&since)) {
+    double patience = start - since < TIERS_PATIENCE ? start - since : TIERS_PATIENCE;
+    if (tg_seconds() - start >= patience) return;
+    nanosleep(&nap, NULL);
+  }
 }
 
 void tg_tiers_stop(void) {

@@ -9,6 +9,7 @@ int tg_tiers_plan(tg_plan *plan);
 /* The plan is run again: its waiting kernels are worth compiling. */
 void tg_tiers_again(tg_plan *plan);
 void tg_tiers_forget(tg_plan *plan); /* the plan is freed */
+void tg_tiers_finish(void);          /* lets what is being compiled come to its end, or gives up */
 void tg_tiers_stop(void);            /* ends compiler and thread */
 
 #endif

@@ -20,7 +20,8 @@
 
 #include <stdio.h>
 
-enum { CN_STAGES = 12, CN_ROOTS = 24, CN_UNROLL = 4, CN_JOBS = 64, CN_PIECES = 32 };
+enum { CN_STAGES = 12, CN_ROOTS = 24, CN_UNROLL = 4, CN_JOBS = 64, CN_PIECES = 32,
+       CN_SMALL = 30000 /* ns; below, unrolling costs the compiler more than it gains */ };
 
 typedef struct cn_stage {
   uint64_t ranges;    /* looped in this stage */
@@ -598,7 +599,8 @@ static void cn_outer_body(cn_writer *w) {
   for (int s = 0; s < n->stages; s++)
     if (n->stage[s].level) folds *= cn_positions(r->code, n->stage[s].ranges), reduces++;
   tg_c_set_lane(r, n->needed, n->lane);
-  int unroll = reduces && folds >= 16 && w->phase != 2 ? cn_unroll(r, &n->stage[0], n->lane) : 1;
+  bool worth = reduces && folds >= 16 && w->phase != 2 && n->work >= CN_SMALL;
+  int unroll = worth ? cn_unroll(r, &n->stage[0], n->lane) : 1;
   char end[32];
   snprintf(end, sizeof end, n->chunks > 1 ? "high" : "%lld", (long long)cn_size(r, n->lane));
   cn_lane_loop(w, NULL, n->lane, unroll, n->chunks > 1 ? "low" : "0", end, cn_stages_at);
