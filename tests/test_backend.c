@@ -282,6 +282,22 @@ TEST(backend_division_by_constants) {
   }
 }
 
+/* A position that is taken apart and put together again is itself. */
+TEST(backend_indices_rejoin) {
+  begin();
+  int32_t x = loop(400), a = tg_ix_div(&B, x, 25), rest = tg_ix_mod(&B, x, 25);
+  int32_t b = tg_ix_div(&B, rest, 5), c = tg_ix_mod(&B, rest, 5);
+  CHECK_INT(add(add(mul(a, 25), mul(b, 5)), c), x);
+  b = tg_ix_mod(&B, tg_ix_div(&B, x, 5), 5), c = tg_ix_mod(&B, x, 5);
+  CHECK_INT(add(add(mul(a, 25), mul(b, 5)), c), x);
+  CHECK_INT(add(c, add(mul(b, 5), mul(a, 25))), x);
+  CHECK(add(add(mul(a, 24), mul(b, 5)), c) != x);
+  int32_t s = slot(TG_INT64, 400), t = slot(TG_INT64, 400);
+  store(s, x, add(mul(a, 24), mul(b, 5)));
+  store(t, x, add(mul(b, 4), c));
+  compare(&B, 0, "parts that do not rejoin");
+}
+
 TEST(backend_casts) {
   for (tg_dtype from = TG_BOOL; from <= TG_FLOAT64; from++)
     for (tg_dtype to = TG_BOOL; to <= TG_FLOAT64; to++)

@@ -81,15 +81,24 @@ static bool is_division(const tg_builder *b, const tg_ins *in, tg_op op) {
   return in->op == op && tg_ins_at(b, in->src[1])->op == TG_OP_CONST;
 }
 
-/* Is `in` x / n? x / n of an x that is itself y / d has become y / (d * n). */
-static bool is_quotient(const tg_builder *b, const tg_ins *in, int32_t x, int64_t n) {
-  if (!is_division(b, in, TG_OP_DIV)) return false;
-  int64_t by = tg_ins_at(b, in->src[1])->value.i;
-  if (in->src[0] == x) return by == n;
-  const tg_ins *inner = tg_ins_at(b, x);
-  return is_division(b, inner, TG_OP_DIV) && inner->src[0] == in->src[0] &&
-         tg_ins_at(b, inner->src[1])->value.i > 0 && n > 0 &&
-         by == wrap_mul(tg_ins_at(b, inner->src[1])->value.i, n);
+/* What n * d + x % n is, if it is one instruction: x, where d is x / n. That has become
+ * y / (c * n) if x is y / c; and where d is (z % m) / n with n a divisor of m, x % n
+ * was (z % m) % n. Else -1. */
+static int32_t joined(const tg_builder *b, int32_t d, int32_t x, int64_t n) {
+  const tg_ins *div = tg_ins_at(b, d), *inner = tg_ins_at(b, x);
+  if (n <= 0 || !is_division(b, div, TG_OP_DIV)) return -1;
+  int32_t y = div->src[0];
+  int64_t by = tg_ins_at(b, div->src[1])->value.i;
+  if (y == x && by == n) return x;
+  if (is_division(b, inner, TG_OP_DIV) && inner->src[0] == y &&
+      tg_ins_at(b, inner->src[1])->value.i > 0 &&
+      by == wrap_mul(tg_ins_at(b, inner->src[1])->value.i, n))
+    return x;
+  const tg_ins *rest = tg_ins_at(b, y);
+  if (by == n && is_division(b, rest, TG_OP_MOD) && rest->src[0] == x &&
+      tg_ins_at(b, rest->src[1])->value.i > 0 && tg_ins_at(b, rest->src[1])->value.i % n == 0)
+    return y;
+  return -1;
 }
 
 /* n * (x / n) + x % n = x, wherever both stand in the sum. */
@@ -99,14 +108,14 @@ static void rejoin(const tg_builder *b, sum *s) {
     if (!is_division(b, mod, TG_OP_MOD)) continue;
     int64_t n = tg_ins_at(b, mod->src[1])->value.i, factor = s->factor[i];
     for (int j = 0; j < s->count; j++) {
-      if (s->factor[j] != wrap_mul(factor, n) ||
-          !is_quotient(b, tg_ins_at(b, s->term[j]), mod->src[0], n))
-        continue;
-      int32_t x = mod->src[0], terms[] = {s->term[i], s->term[j]};
+      if (s->factor[j] != wrap_mul(factor, n)) continue;
+      int32_t whole = joined(b, s->term[j], mod->src[0], n);
+      if (whole < 0) continue;
+      int32_t terms[] = {s->term[i], s->term[j]};
       int64_t factors[] = {s->factor[i], s->factor[j]};
       add_term(s, terms[0], -factors[0]);
       add_term(s, terms[1], -factors[1]);
-      if (collect_terms(b, x, factor, s)) i = -1; /* start again: more may join now */
+      if (collect_terms(b, whole, factor, s)) i = -1; /* start again: more may join now */
       break;
     }
   }

@@ -245,7 +245,7 @@ static double ct_cost(const bi_code *code, const ct_plan *p, int b, bool turned)
   uint64_t batch = tg_c_ranges(&p->batch);
   bool same = !(code->ins[B->value].ranges & batch);
   double reuse = same ? m * (double)p->batch.total : m;
-  if (!ct_direct(code, p, B)) cost += 1.0 / reuse;
+  if (!ct_direct(code, p, B)) cost += (B->space.count == 1 ? 0.5 : 1.0) / reuse;
   if (!A->in_place) cost += 0.5 / n;
   double k = (double)p->work / (m * n * (double)p->batch.total);
   return cost + (turned ? 0.3 : 0.05) / k;
@@ -315,7 +315,10 @@ static void ct_tile(ct_plan *p) {
   p->vectors = vectors == 1 ? 1 : vectors == 3 ? 3 : 2;
   p->rows = registers / p->vectors;
   if (p->rows > 12) p->rows = 12;
-  if (p->vectors == 1 && p->rows > 8) p->rows = 8;
+  int64_t m = p->side[0].space.total;
+  int most = p->vectors == 1 ? (m <= 10 ? 10 : 8) : p->rows;
+  int64_t tiles = (m + most - 1) / most; /* few: no rows for nothing */
+  p->rows = tiles < 8 ? (int)((m + tiles - 1) / tiles) : most;
   p->panel = p->vectors * (int)p->width;
   p->across = ct_up(n, p->panel);
 }

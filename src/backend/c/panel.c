@@ -134,15 +134,40 @@ static void cp_along_n(c_render *r, const ct_plan *p) {
   cp_store(r, p, B->value, to, 1);
 }
 
+static int64_t cp_lane_step(const c_render *r, const ct_plan *p) {
+  for (int s = 0; s < p->inner.count; s++)
+    if (p->inner.range[s] == r->lane) return p->inner.stride[s] * p->panel;
+  return p->panel;
+}
+
 static void cp_along_k(c_render *r, const ct_plan *p) {
   char to[1024];
-  int64_t step = p->panel;
   c_expr k = tg_c_index(r, &p->inner, p->panel);
-  for (int s = 0; s < p->inner.count; s++)
-    if (p->inner.range[s] == r->lane) step *= p->inner.stride[s];
   tg_c_level(r, p->needed);
   snprintf(to, sizeof to, "to + %.900s + (n - low)", k.at);
-  cp_store(r, p, p->side[1].value, to, step);
+  cp_store(r, p, p->side[1].value, to, cp_lane_step(r, p));
+}
+
+/* Vectors along K for as many n as a vector has lanes, then turned: stores of whole
+ * vectors, where cp_along_k stores number by number. */
+static void cp_square(c_render *r, const ct_plan *p) {
+  const ct_side *B = &p->side[1];
+  int range = B->space.range[0];
+  const char *type = tg_c_type(p->dtype);
+  char c = p->dtype == TG_FLOAT32 ? 'n' : 'w', to[64];
+  long long w = (long long)p->width;
+  c_expr k = tg_c_index(r, &p->inner, p->panel);
+  tg_c_level(r, p->needed);
+  tg_c_open(r, "for (i64 u = 0; u < count; u++) {");
+  tg_c_line(r, "const i64 i%d = n + u;", range);
+  r->open |= UINT64_C(1) << range;
+  tg_c_level(r, p->needed);
+  snprintf(to, sizeof to, "square + u * %lld", w);
+  cp_store(r, p, B->value, to, 1);
+  tg_c_close(r);
+  r->open &= ~(UINT64_C(1) << range);
+  tg_c_line(r, "turn_part_%s%c(square, to + %.900s + (n - low), %lld, %d);", type, c, k.at,
+            (long long)cp_lane_step(r, p), r->part ? r->part : r->width);
 }
 
 static const int64_t *cp_main_row(const c_render *r, const bool *needed) {
@@ -184,21 +209,39 @@ static void cp_pack_n(c_render *r, const ct_plan *p) {
   for (; opened > 0; opened--) tg_c_close(r);
 }
 
-static void cp_pack_k(c_render *r, const ct_plan *p, int lane) {
+/* Panel j, from `low` to `end`, with lanes along a fold: n by n, or squares of n. */
+static void cp_pack_k(c_render *r, const ct_plan *p, int lane, bool squares) {
   const ct_side *B = &p->side[1];
-  long long n = (long long)B->space.total, panel = p->panel;
+  const char *type = tg_c_type(p->dtype);
+  long long n = (long long)B->space.total, panel = p->panel, w = (long long)p->width;
   char high[32];
   int64_t size = r->code->range[lane].size;
   cp_begin(r, p, B, lane);
   tg_c_line(r, "const i64 low = j * %lld, end = low + %lld < %lld ? low + %lld : %lld;", panel,
             panel, n, panel, n);
-  tg_c_open(r, "for (i64 n = low; n < end; n++) {");
-  tg_c_split(r, &B->space, "n");
+  if (squares) tg_c_line(r, "%s square[%lld] = {0};", type, w * w);
+  tg_c_open(r, "for (i64 n = low; n < end; n += %lld) {", squares ? w : 1LL);
+  if (squares) tg_c_line(r, "const i64 count = n + %lld < end ? %lld : end - n;", w, w);
+  else tg_c_split(r, &B->space, "n");
   tg_c_level(r, p->needed);
   int opened = cp_fold_loops(r, p, lane);
   snprintf(high, sizeof high, "%lld", (long long)size);
-  tg_c_lanes(r, lane, size, "0", high, cp_along_k, p);
+  tg_c_lanes(r, lane, size, "0", high, squares ? cp_square : cp_along_k, p);
   for (; opened >= 0; opened--) tg_c_close(r);
+}
+
+/* The fold whose vectors are fullest and cheapest to read. */
+static int cp_pack_lane(const ct_plan *p, const int64_t *row) {
+  int best = p->inner.range[p->inner.count - 1];
+  double least = 1e9;
+  for (int s = p->inner.count - 1; row && s >= 0; s--) {
+    int range = p->inner.range[s];
+    int64_t size = p->inner.size[s], vectors = (size + p->width - 1) / p->width;
+    double read = row[range] == 1 ? 1 : row[range] == 2 ? 1.25 : 2;
+    double cost = read * (double)(vectors * p->width) / (double)size;
+    if (cost < least) least = cost, best = range;
+  }
+  return best;
 }
 
 void tg_c_pack(c_render *r, const ct_plan *p) {
@@ -213,16 +256,15 @@ void tg_c_pack(c_render *r, const ct_plan *p) {
   memset(p->needed, 0, (size_t)r->code->count);
   tg_c_mark(r->code, B->value, p->needed);
   const int64_t *row = cp_main_row(r, p->needed);
-  int lane = p->inner.range[p->inner.count - 1];
-  for (int s = 0; row && s < p->inner.count; s++)
-    if (row[p->inner.range[s]] == 1) lane = p->inner.range[s];
+  int lane = cp_pack_lane(p, row);
+  int64_t size = r->code->range[lane].size;
   tg_c_open(r, "{");
   if (p->across != B->space.total) /* lanes beyond N count as 0 */
     tg_c_line(r, "if (j == %lld) __builtin_memset(to, 0, %lld);",
               (long long)(p->across / p->panel - 1),
               (long long)(p->inner.total * p->panel * tg_dtype_size(p->dtype)));
   if (B->space.count == 1 && row && row[B->space.range[0]] == 1) cp_pack_n(r, p);
-  else cp_pack_k(r, p, lane);
+  else cp_pack_k(r, p, lane, B->space.count == 1 && size >= p->width / 2);
   tg_c_close(r);
   r->open = open;
   r->lane = -1;

@@ -139,7 +139,6 @@ MOVES(f64, w, i64)
     for (int i = 0; i < LANES_##c; i++)                                                          \
       UNROLL for (int l = 0; l < LANES_##c; l++) to[i * to_ld + l] = from[l * ld + i];           \
   }
-TURN(f32, n)
 TURN(f64, w)
 
 /* The lanes at positions `at` of an index vector of type I. */
@@ -191,15 +190,47 @@ FN mw at_bw_i64(const u8 *p, i64w at, mw m) { return TO(mw, at_u8w_i64(p, at, m)
 #define load_if_f32n(p, m) ((f32n)__builtin_ia32_maskloadps256((const f32n *)(const void *)(p), m))
 #define load_part_f32n(p, count) load_if_f32n(p, first_n(count))
 #ifdef __clang__
-#define even_f32n(p) \
-  __builtin_shufflevector(load_f32n(p), load_f32n((p) + 7), 0, 2, 4, 6, 9, 11, 13, 15)
+#define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
 #else
-#define even_f32n(p) \
-  __builtin_shuffle(load_f32n(p), load_f32n((p) + 7), (i32n){0, 2, 4, 6, 9, 11, 13, 15})
+#define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (i32n){__VA_ARGS__})
 #endif
+#define even_f32n(p) SHUFFLE(load_f32n(p), load_f32n((p) + 7), 0, 2, 4, 6, 9, 11, 13, 15)
 #define gather_f32n(p, step, count) \
   ((step) == 2 && (count) == LANES_n ? even_f32n(p) : gather_f32n(p, step, count))
+/* Pairs of rows interleaved, then pairs of pairs, then halves. */
+FN void turn_f32n(const f32 *from, i64 ld, f32 *to, i64 to_ld) {
+  f32n r[8], pair[8], four[8];
+  UNROLL for (int i = 0; i < 8; i++) r[i] = load_f32n(from + i * ld);
+  UNROLL for (int i = 0; i < 8; i += 2) {
+    pair[i] = SHUFFLE(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    pair[i + 1] = SHUFFLE(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  UNROLL for (int i = 0; i < 8; i += 4) UNROLL for (int k = 0; k < 2; k++) {
+    four[i + 2 * k] = SHUFFLE(pair[i + k], pair[i + k + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+    four[i + 2 * k + 1] = SHUFFLE(pair[i + k], pair[i + k + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+  }
+  UNROLL for (int k = 0; k < 4; k++) {
+    store_f32n(to + k * to_ld, SHUFFLE(four[k], four[k + 4], 0, 1, 2, 3, 8, 9, 10, 11));
+    store_f32n(to + (k + 4) * to_ld, SHUFFLE(four[k], four[k + 4], 4, 5, 6, 7, 12, 13, 14, 15));
+  }
+}
+#else
+TURN(f32, n)
 #endif
+/* The first `count` rows of the turned square go to rows to_ld apart. */
+#define TURN_PART(T, c)                                                                          \
+  FN void turn_part_##T##c(const T *from, T *to, i64 to_ld, int count) {                         \
+    T s[LANES_##c * LANES_##c];                                                                  \
+    if (count == LANES_##c) {                                                                    \
+      turn_##T##c(from, LANES_##c, to, to_ld);                                                   \
+      return;                                                                                    \
+    }                                                                                            \
+    turn_##T##c(from, LANES_##c, s, LANES_##c);                                                  \
+    UNROLL for (int l = 0; l < count; l++)                                                       \
+      store_##T##c(to + l * to_ld, load_##T##c(s + l * LANES_##c));                              \
+  }
+TURN_PART(f32, n)
+TURN_PART(f64, w)
 
 /* ---- arithmetic: scalars f, vectors below with the same meaning (ops.def) */
 #define ORDER(T, c)                                                                              \
