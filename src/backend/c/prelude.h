@@ -80,6 +80,17 @@ FN mw lanes_w(void) { mw v; UNROLL for (int l = 0; l < LANES_w; l++) v[l] = l; r
 FN mn splat_mn(_Bool x) { return (mn){0} - (i32)x; }
 FN mw splat_mw(_Bool x) { return (mw){0} - (i64)x; }
 
+/* v with lanes l and l ^ h exchanged */
+#ifdef __clang__
+#define SWAPPED(T, c, B, v, h) ({                                                                \
+    T##c t_;                                                                                     \
+    UNROLL for (int l = 0; l < LANES_##c; l++) t_[l] = v[l ^ h];                                 \
+    t_;                                                                                          \
+  })
+#else
+#define SWAPPED(T, c, B, v, h) __builtin_shuffle(v, TO(B##c, lanes_##c() ^ h))
+#endif
+
 /* B: an integer vector as wide as T##c. gather: elements `step` apart; _part: the
  * first `count` lanes, the others 0; _if: lanes whose mask is set, the others 0. */
 #define MOVES(T, c, B)                                                                           \
@@ -119,11 +130,8 @@ FN mw splat_mw(_Bool x) { return (mw){0} - (i64)x; }
   FN m##c less_##T##c(T##c x, T##c y) { return TO(m##c, x < y); }                                \
   FN m##c equal_##T##c(T##c x, T##c y) { return TO(m##c, x == y); }                              \
   FN T sum_##T##c(T##c v) {                                                                      \
-    T s[LANES_##c];                                                                              \
-    UNROLL for (int l = 0; l < LANES_##c; l++) s[l] = v[l];                                      \
-    UNROLL for (int h = LANES_##c / 2; h > 0; h /= 2)                                            \
-      UNROLL for (int l = 0; l < h; l++) s[l] = s[l] + s[l + h];                                 \
-    return s[0];                                                                                 \
+    UNROLL for (int h = LANES_##c / 2; h > 0; h /= 2) v = v + SWAPPED(T, c, B, v, h);            \
+    return v[0];                                                                                 \
   }
 #define MOVES_OF(c) MOVES(i8, c, i8) MOVES(u8, c, i8) MOVES(i16, c, i16) MOVES(u16, c, i16)      \
   MOVES(i32, c, i32) MOVES(u32, c, i32) MOVES(f32, c, i32)
@@ -230,24 +238,21 @@ BOUNDS(f32, w)
 BOUNDS(f64, w)
 #endif
 
-#define ORDER(T, c)                                                                              \
+#define ORDER(T, c, B)                                                                           \
   FN T##c max_##T##c(T##c x, T##c y) {                                                           \
     return select_##T##c(TO(m##c, x != x), x, above_##T##c(x, y));                               \
   }                                                                                              \
   FN T max_of_##T##c(T##c v) {                                                                   \
-    T s[LANES_##c];                                                                              \
-    UNROLL for (int l = 0; l < LANES_##c; l++) s[l] = v[l];                                      \
-    UNROLL for (int h = LANES_##c / 2; h > 0; h /= 2)                                            \
-      UNROLL for (int l = 0; l < h; l++) s[l] = max_##T(s[l], s[l + h]);                         \
-    return s[0];                                                                                 \
+    UNROLL for (int h = LANES_##c / 2; h > 0; h /= 2) v = max_##T##c(v, SWAPPED(T, c, B, v, h)); \
+    return v[0];                                                                                 \
   }
-#define ORDERS(c) ORDER(i8, c) ORDER(u8, c) ORDER(i16, c) ORDER(u16, c) ORDER(i32, c)            \
-  ORDER(u32, c) ORDER(f32, c)
+#define ORDERS(c) ORDER(i8, c, i8) ORDER(u8, c, i8) ORDER(i16, c, i16) ORDER(u16, c, i16)        \
+  ORDER(i32, c, i32) ORDER(u32, c, i32) ORDER(f32, c, i32)
 ORDERS(n)
 ORDERS(w)
-ORDER(i64, w)
-ORDER(u64, w)
-ORDER(f64, w)
+ORDER(i64, w, i64)
+ORDER(u64, w, i64)
+ORDER(f64, w, i64)
 
 /* Division and remainder of integers round down; by 0 they give 0. */
 #define DIVISION(T)                                                                              \
@@ -286,8 +291,6 @@ DIVISIONS_OF(w)
 DIVISIONS(i64, w)
 DIVISIONS(u64, w)
 
-FN f32 exp_f32(f32 x) { return MATH(expf)(x); }
-FN f32 log_f32(f32 x) { return MATH(logf)(x); }
 FN f32 sin_f32(f32 x) { return MATH(sinf)(x); }
 FN f32 sqrt_f32(f32 x) { return MATH(sqrtf)(x); }
 FN f32 trunc_f32(f32 x) { return MATH(truncf)(x); }
@@ -371,6 +374,9 @@ FN f32 near_sin(f32 x) {
 }
 TRANSCENDENT(n)
 TRANSCENDENT(w)
+/* Between two passes over a row: a call would cost the registers of both. */
+FN f32 exp_f32(f32 x) { return exp_f32n(splat_f32n(x))[0]; }
+FN f32 log_f32(f32 x) { return log_f32n(splat_f32n(x))[0]; }
 
 /* Floats to integers: what does not fit becomes the minimum; narrow integers go by
  * way of int32, uint32 by way of int64. */
