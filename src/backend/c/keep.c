@@ -5,9 +5,9 @@
  * sum and in that of the STORE. The two are different instructions, since each stage
  * has a range of its own, but the same value at the same position. So instructions
  * are numbered: of those that are equal but for the range of their stage the first
- * stands for all. A value that takes longer to compute than to store and load in the
- * first cache is kept: the first stage that has it writes it to a row in the worker's
- * scratch, the others load it from there.
+ * stands for all. A value that takes twice as long to compute as to store and load in
+ * the first cache is kept: the first stage that has it writes it to a row in the
+ * worker's scratch, the others load it from there.
  *
  * Costs are per vector, in nanoseconds, as in nest.c.
  */
@@ -97,7 +97,7 @@ static bool keep_worth(const c_keep *k, const bi_code *code, int32_t i, int rang
   const tg_ins *in = &code->ins[i];
   bool earlier = k->stage[k->first[i]] >= 0 && k->stage[k->first[i]] < k->now;
   return earlier && !k->row[k->first[i]] && range >= 0 && keep_range(k, code, i) == range &&
-         keep_float(in->dtype) && k->cost[i] > 2 * (float)KEEP_MOVE;
+         keep_float(in->dtype) && k->cost[i] > 4 * (float)KEEP_MOVE;
 }
 
 static void keep_mark(const c_keep *k, const bi_code *code, const int32_t *root, int count,
