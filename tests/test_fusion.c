@@ -159,6 +159,40 @@ TEST(fusion_rows_gradients) {
   CHECK_INT(tg_bi_interpreted(), interpreted);
 }
 
+static tg_tensor *by_kind(tg_tensor *x, int kind, int axis) {
+  if (kind == 0) return tg_softmax(x, .axis = TG_INTS(axis));
+  if (kind == 1) return tg_log_softmax(x, .axis = TG_INTS(axis));
+  if (kind == 2) return tg_layernorm(x, .axis = TG_INTS(axis));
+  return tg_sub(x, tg_sum(tg_square(x), .axis = TG_INTS(axis), .keepdim = true));
+}
+
+static double farthest(tg_tensor *a, tg_tensor *b) { return tg_item(tg_max(tg_abs(tg_sub(a, b)))); }
+
+/* A result over rows and its gradient, asked for together, are one kernel: what the
+ * second takes from the first elsewhere in the row is computed again (or kept). */
+TEST(fusion_rows_together) {
+  const tg_shape shapes[] = {TG_SHAPE(64, 33), TG_SHAPE(64, 256), TG_SHAPE(8, 12, 40)};
+  int64_t interpreted = tg_bi_interpreted();
+  for (int s = 0; s < 3; s++)
+    for (int k = 0; k < 8; k++) TG_SCOPE {
+      int axis = k < 4 ? -1 : 0;
+      tg_tensor *x = leaf(shapes[s]), *again = leaf(shapes[s]), *g = data(shapes[s]);
+      tg_assign(again, tg_detach(x));
+      tg_tensor *y = by_kind(x, k % 4, axis), *apart = tg_realize(by_kind(again, k % 4, axis));
+      CHECK_OK(backward_from(y, g) == 0 && backward_from(apart, g) == 0);
+      CHECK_OK(tg_realize(tg_grad(again)));
+      int64_t before = tg_get_counters().kernels_run;
+      CHECK_OK(tg_corealize(TG_LIST(y, tg_grad(x))) == 0);
+      int64_t count = tg_get_counters().kernels_run - before;
+#ifndef TG_HOSTILE
+      CHECK_INT(count, 1);
+#endif
+      CHECK(count > 0 && farthest(y, apart) < 1e-6 * 33);
+      CHECK(farthest(tg_grad(x), tg_grad(again)) < 1e-4);
+    }
+  CHECK_INT(tg_bi_interpreted(), interpreted);
+}
+
 /* Scores, softmax, product; and back: four products and the softmax. */
 TEST(fusion_attention) {
   tg_tensor *q = leaf(TG_SHAPE(2, 3, 16, 8)), *k = leaf(TG_SHAPE(2, 3, 16, 8)), *v = leaf(TG_SHAPE(2, 3, 16, 8));

@@ -32,6 +32,9 @@ enum { MOST_NEST_OPS = 400, MOST_NEST_READS = 64, MOST_STORES = 16 };
 enum { SMALL_WORK = 4096, SMALL_MAP = 65536, MOST_NESTS = 32, MOST_KERNEL_OPS = 1600 };
 #endif
 enum { MOST_LOOPS = TG_MAX_RANGES * 3 / 4, OPEN = 8 };
+/* Of a nest that goes over rows: its reduces; and what an element may cost that is
+ * computed again in another pass. */
+enum { MOST_ROW_REDUCES = 8, MOST_ROW_COST = 16 };
 
 /* What an expression is made of, down to memory. */
 typedef struct group_expression {
@@ -44,6 +47,7 @@ typedef struct group_nest {
   int32_t first, last; /* members, a list in the order of the graph */
   int32_t level, latest;
   int32_t stores, kernel;
+  int32_t cost; /* per element, of the dearest member */
   group_expression size;
   bool alone; /* scatters and copies */
   bool read;  /* from outside */
@@ -78,8 +82,8 @@ typedef struct grouping {
 /* ---- what an expression reads */
 
 /* How an expression reads memory: at the position of its result, at that of a reduce's
- * operand, at others. */
-enum { SAME = 1, MOVED = 2, BELOW = 4, BITS = 3 };
+ * operand, in the same row (and once per row), at others. */
+enum { SAME = 1, MOVED = 2, BELOW = 4, ROW = 8, ONCE = 16, BITS = 5 };
 
 static bool group_is_memory(const tg_entry *e) { return e->stored || e->node->op == TG_OP_BUFFER; }
 
@@ -124,10 +128,14 @@ static bool group_reach(grouping *w, int32_t root, int32_t i, int bits, int64_t 
   return true;
 }
 
-/* How an op at a position asks its operands. */
-static int group_below(tg_op op, int bits) {
+/* How an entry at a position asks its operands. */
+static int group_below(const tg_entry *e, int bits) {
+  tg_op op = e->node->op;
+  bool reduce = tg_op_table[op].class == TG_CLASS_REDUCE;
   if (group_keeps(op)) return bits;
-  return bits == SAME && tg_op_table[op].class == TG_CLASS_REDUCE ? BELOW : MOVED;
+  if (op == TG_OP_EXPAND && e->joins && bits & (SAME | ROW)) return ONCE;
+  if (reduce && e->by_row && bits == ONCE) return ROW;
+  return reduce && bits == SAME ? BELOW : MOVED;
 }
 
 /* Lists the memory that stored entry i is computed from. */
@@ -139,14 +147,15 @@ static bool group_walk(grouping *w, int32_t i, group_expression *x) {
     const tg_entry *e = &w->g->entry[at];
     group_count(w, at, x);
     for (int s = 0; s < 3 && e->src[s] >= 0; s++)
-      if (!group_reach(w, i, e->src[s], group_below(e->node->op, bits), &depth)) return false;
+      if (!group_reach(w, i, e->src[s], group_below(e, bits), &depth)) return false;
     if (!depth) break;
     bits = w->stack[--depth];
     at = w->stack[--depth];
   }
   x->reads = (int32_t)(w->needs - w->need_at[i]);
   for (int64_t n = w->need_at[i]; n < w->needs; n++)
-    if (w->mark[w->need[n]] & (MOVED | BELOW)) w->need[n] = ~w->need[n];
+    if (w->mark[w->need[n]] & (MOVED | BELOW | ONCE) || !(w->mark[w->need[n]] & SAME))
+      w->need[n] = ~w->need[n];
   return true;
 }
 
@@ -166,14 +175,14 @@ static bool group_follows(const tg_node *base, const tg_node *n) {
 }
 
 /* The level above all that entry i reads outside nest t; -1: it reads from the nest
- * itself, but at other positions. */
-static int32_t group_level(const grouping *w, int32_t i, int32_t t) {
+ * itself, but at other positions (of the row, unless by_row). */
+static int32_t group_level(const grouping *w, int32_t i, int32_t t, bool by_row) {
   int32_t level = 1;
   for (int64_t n = w->need_at[i]; n < w->needs; n++) {
     bool moved = w->need[n] < 0;
     int32_t of = w->nest_of[moved ? ~w->need[n] : w->need[n]];
     if (of < 0) continue;
-    if (of == t && moved) return -1;
+    if (of == t && (moved || (w->mark[w->need[n]] & ROW && !by_row))) return -1;
     if (of != t && w->nest[of].level >= level) level = w->nest[of].level + 1;
   }
   return level;
@@ -194,13 +203,28 @@ static bool group_one_pass(const grouping *w, const group_nest *t, const group_e
          memcmp(below->data, b->src[0]->data, (size_t)below->ndim * sizeof *below->data) == 0;
 }
 
+/* Does the expression go over the rows of the nest's reduces, so that a kernel may do
+ * both row by row? What it takes from the nest elsewhere in the row is computed again. */
+static bool group_rows(const grouping *w, const group_nest *t, int32_t i,
+                       const group_expression *x) {
+  const tg_entry *e = &w->g->entry[i], *first = &w->g->entry[t->first];
+  if (!e->by_row || !e->spread || !first->by_row || !first->spread) return false;
+  if (t->size.reduces + x->reduces > MOST_ROW_REDUCES) return false;
+  if (t->cost > MOST_ROW_COST) return false;
+  const tg_node *rows = w->g->entry[first->reduce].node;
+  return tg_schedule_same_rows(rows, w->g->entry[e->reduce].node) &&
+         tg_schedule_rows_fit(rows, t->size.reads + x->reads) &&
+         tg_schedule_rows_seam(rows, first->node);
+}
+
 static bool group_can_join(grouping *w, int32_t i, const group_expression *x, int32_t t) {
   if (t < 0) return false;
   group_nest *nest = &w->nest[t];
   if (nest->alone || !group_fits(nest, x)) return false;
-  if (x->reduces && !group_one_pass(w, nest, x)) return false;
+  bool rows = x->reduces && group_rows(w, nest, i, x);
+  if (x->reduces && !rows && !group_one_pass(w, nest, x)) return false;
   if (!group_follows(w->g->entry[nest->first].node, w->g->entry[i].node)) return false;
-  int32_t level = group_level(w, i, t);
+  int32_t level = group_level(w, i, t, rows);
   if (level < 0 || (level > nest->level && nest->read)) return false;
   if (level > nest->level) nest->level = level;
   return true;
@@ -223,7 +247,7 @@ static int32_t group_find(grouping *w, int32_t i, const group_expression *x) {
 
 static int32_t group_new_nest(grouping *w, int32_t i, bool alone) {
   if (!tg_reserve((void **)&w->nest, &w->nest_room, w->nests, sizeof *w->nest)) return -1;
-  int32_t level = group_level(w, i, -1);
+  int32_t level = group_level(w, i, -1, false);
   w->nest[w->nests] = (group_nest){.first = i, .last = i, .level = level, .kernel = -1,
                                    .alone = alone};
   return (int32_t)w->nests++;
@@ -235,6 +259,7 @@ static void group_join(grouping *w, int32_t i, const group_expression *x, int32_
   if (nest->last != i) w->next[nest->last] = i;
   nest->last = i;
   nest->stores++;
+  if (w->g->entry[i].cost > nest->cost) nest->cost = w->g->entry[i].cost;
   nest->size.ops += x->ops;
   nest->size.reads += x->reads;
   if (x->reduces && nest->stores > 1) w->out->one_pass[nest->first] = true;

@@ -244,6 +244,24 @@ static bool folds_set(const lowering *l, int32_t i, const fold_set *set) {
   return in->op == TG_OP_REDUCE && in->folded == ranges;
 }
 
+/* Does reduce i need another one that folds the same ranges? Then it cannot share its
+ * loop. (Its stage does not say so where a member of the nest is computed again.) */
+static bool folds_twice(lowering *l, int32_t i) {
+  uint64_t folded = tg_ins_at(&l->b, i)->folded;
+  bool *below = tg_alloc_zero((size_t)i + 1), twice = !below;
+  if (!below) l->b.failed = true;
+  else below[i] = true;
+  for (int32_t n = i; below && n >= 0 && !twice; n--) {
+    const tg_ins *in = tg_ins_at(&l->b, n);
+    if (!below[n]) continue;
+    twice = n < i && in->op == TG_OP_REDUCE && in->folded & folded;
+    for (int s = 0; s < 3; s++)
+      if (in->src[s] >= 0) below[in->src[s]] = true;
+  }
+  tg_free(below);
+  return twice;
+}
+
 /* Reduces of the same rows and stage do not depend on one another: where their
  * rows have the same axes they share a loop. */
 static int32_t lower_reduce(lowering *l, const tg_entry *e, const int32_t *index, int32_t gate) {
@@ -258,7 +276,7 @@ static int32_t lower_reduce(lowering *l, const tg_entry *e, const int32_t *index
         memcmp(known->size, set.size, sizeof set.size))
       continue;
     int32_t shared = lower_fold(l, e, index, gate, known);
-    if (l->b.failed || folds_set(l, shared, known)) return shared;
+    if (l->b.failed || (folds_set(l, shared, known) && !folds_twice(l, shared))) return shared;
   }
   for (int i = 0; i < set.count; i++) set.at[i] = tg_ir_range(&l->b, set.size[i], TG_FOLD);
   int32_t result = lower_fold(l, e, index, gate, &set);

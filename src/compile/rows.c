@@ -76,6 +76,11 @@ static bool row_seams(const row_shape *rows, const tg_node *n) {
   return true;
 }
 
+bool tg_schedule_rows_seam(const tg_node *reduce, const tg_node *node) {
+  row_shape rows = row_shape_of(reduce);
+  return row_seams(&rows, node);
+}
+
 bool tg_schedule_rows_fit(const tg_node *reduce, int64_t loads) {
   row_shape rows = row_shape_of(reduce);
   const tg_node *x = reduce->src[0];

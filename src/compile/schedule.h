@@ -65,6 +65,9 @@ bool tg_schedule_followed(const tg_graph *graph, const tg_entry *entry);
 /* Whether rows as long as this reduce's are worth going over again. */
 bool tg_schedule_rows_fit(const tg_node *reduce, int64_t loads);
 
+/* Whether loops over the axes of `node` can follow the rows of a reduce. */
+bool tg_schedule_rows_seam(const tg_node *reduce, const tg_node *node);
+
 /* Sets `stored` on every entry that becomes memory. */
 void tg_schedule(tg_graph *graph);
 

@@ -129,7 +129,7 @@ static bool ct_proportional(const bi_code *code, const bool *needed, int a, int 
 /* Marks what the operand is computed from, indices of memory too. */
 static void ct_mark_rows(const bi_code *code, int32_t value, bool *needed) {
   memset(needed, 0, (size_t)code->count);
-  tg_c_mark(code, value, needed);
+  tg_c_mark(code, value, NULL, needed);
   for (int32_t i = code->count - 1; i >= 0; i--)
     if (needed[i] && code->ins[i].op == TG_OP_LOAD) needed[code->ins[i].src[0]] = true;
 }
@@ -434,6 +434,6 @@ bool tg_c_contract_plan(c_render *r, ct_plan *p, c_kernel *k) {
   ct_layout(p, k);
   memset(p->epilogue, 0, (size_t)code->count);
   for (int32_t i = 0; i < code->count; i++)
-    if (bi_is_store(code->ins[i].op)) tg_c_mark(code, i, p->epilogue);
+    if (bi_is_store(code->ins[i].op)) tg_c_mark(code, i, NULL, p->epilogue);
   return true;
 }

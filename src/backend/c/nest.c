@@ -46,6 +46,7 @@ typedef struct cn_nest {
   bool *needed;       /* by the nest; then by the stage at hand */
   bool *stage_needed;
   double work;        /* nanoseconds, a guess */
+  c_keep keep;        /* what stages load instead of computing it again */
 } cn_nest;
 
 static int64_t cn_size(const c_render *r, int range) { return r->code->range[range].size; }
@@ -118,7 +119,7 @@ static bool cn_stages(const bi_code *code, cn_nest *n, int8_t *level) {
 
 static void cn_need_stage(const bi_code *code, cn_nest *n, const cn_stage *s) {
   memset(n->stage_needed, 0, (size_t)code->count);
-  for (int k = 0; k < s->count; k++) tg_c_mark(code, s->root[k], n->stage_needed);
+  for (int k = 0; k < s->count; k++) tg_c_mark(code, s->root[k], n->keep.given, n->stage_needed);
 }
 
 /* ---- which range runs over lanes */
@@ -230,6 +231,22 @@ static void cn_order_loops(const c_render *r, cn_nest *n) {
     stage->loops = cn_order(stage->ranges & ~cn_bit(stage->lane), row, stage->loop);
     if (stage->lane >= 0) stage->loop[stage->loops++] = stage->lane;
   }
+}
+
+/* Values that one stage computes and another needs again. */
+static bool cn_keep(const c_render *r, cn_nest *n, c_kernel *k) {
+  uint64_t lanes = 0;
+  int stages = 0;
+  for (int s = 0; s < n->stages; s++)
+    if (n->stage[s].lane >= 0 && n->stage[s].loops == 1)
+      lanes |= cn_bit(n->stage[s].lane), stages++;
+  if (stages < 2 || n->pieces > 1) return true;
+  if (!tg_c_keep_new(&n->keep, r->code, n->needed, lanes)) return false;
+  for (int s = 0; s < n->stages; s++)
+    tg_c_keep_stage(&n->keep, r->code, s, n->stage[s].lane, n->stage[s].root, n->stage[s].count,
+                    n->stage_needed);
+  if (n->keep.bytes > k->own) k->own = n->keep.bytes;
+  return true;
 }
 
 /* ---- jobs */
@@ -547,6 +564,7 @@ static void cn_collect(cn_writer *w, const cn_stage *s, int part) {
 static void cn_write_stage(cn_writer *w, const cn_stage *s, int part) {
   c_render *r = w->r;
   cn_nest *n = w->n;
+  if (r->keep) tg_c_keep_enter(r->keep, r->code, (int)(s - n->stage));
   cn_need_stage(r->code, n, s);
   if (n->lane < 0) {
     tg_c_set_lane(r, n->stage_needed, s->lane);
@@ -649,6 +667,7 @@ static void cn_function(cn_writer *w, const char *name) {
   r->stores = w->phase != 1;
   tg_c_open(r, "static void %s(tg_c_call *call, i64 job) {", name);
   cn_pointers(r, n->needed);
+  if (r->keep) tg_c_keep_pointers(r, 0);
   if (w->phase == 1) {
     tg_c_line(r, "const i64 piece = job %% %lld, from = piece * %lld;", (long long)n->pieces,
               (long long)n->per_piece);
@@ -718,7 +737,9 @@ static bool cn_plan(c_render *r, cn_nest *n, int8_t *level, c_kernel *k) {
   cn_order_loops(r, n);
   cn_cut(r, n);
   cn_cut_fold(r, n, k);
-  return true;
+  if (cn_keep(r, n, k)) return true;
+  r->out->failed = true;
+  return false;
 }
 
 static void cn_write(cn_writer *w, c_kernel *k) {
@@ -747,7 +768,10 @@ bool tg_c_nests(c_render *r, c_kernel *k) {
     n->stage_needed = marks + 2 * count;
     if (!cn_next(r->code, taken, n->needed)) break;
     good = k->parts + 2 <= C_PARTS && cn_plan(r, n, (int8_t *)w.saved, k);
+    r->keep = good && n->keep.rows ? &n->keep : NULL;
     if (good) cn_write(&w, k);
+    r->keep = NULL;
+    tg_c_keep_free(&n->keep);
   }
   tg_free(marks);
   tg_free(n);

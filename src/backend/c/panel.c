@@ -63,7 +63,7 @@ static void cp_store(c_render *r, const ct_plan *p, int32_t value, const char *t
 
 static void cp_begin(c_render *r, const ct_plan *p, const ct_side *side, int lane) {
   memset(p->needed, 0, (size_t)r->code->count);
-  tg_c_mark(r->code, side->value, p->needed);
+  tg_c_mark(r->code, side->value, NULL, p->needed);
   tg_c_set_lane(r, p->needed, lane);
 }
 
@@ -254,7 +254,7 @@ void tg_c_pack(c_render *r, const ct_plan *p) {
   }
   memcpy(before, r->done, (size_t)r->code->count);
   memset(p->needed, 0, (size_t)r->code->count);
-  tg_c_mark(r->code, B->value, p->needed);
+  tg_c_mark(r->code, B->value, NULL, p->needed);
   const int64_t *row = cp_main_row(r, p->needed);
   int lane = cp_pack_lane(p, row);
   int64_t size = r->code->range[lane].size;

@@ -80,6 +80,17 @@ FN mw lanes_w(void) { mw v; UNROLL for (int l = 0; l < LANES_w; l++) v[l] = l; r
 FN mn splat_mn(_Bool x) { return (mn){0} - (i32)x; }
 FN mw splat_mw(_Bool x) { return (mw){0} - (i64)x; }
 
+/* v with lanes l and l ^ h exchanged */
+#ifdef __clang__
+#define SWAPPED(T, c, B, v, h) ({                                                                \
+    T##c t_;                                                                                     \
+    UNROLL for (int l = 0; l < LANES_##c; l++) t_[l] = v[l ^ h];                                 \
+    t_;                                                                                          \
+  })
+#else
+#define SWAPPED(T, c, B, v, h) __builtin_shuffle(v, TO(B##c, lanes_##c() ^ h))
+#endif
+
 /* B: an integer vector as wide as T##c. gather: elements `step` apart; _part: the
  * first `count` lanes, the others 0; _if: lanes whose mask is set, the others 0. */
 #define MOVES(T, c, B)                                                                           \
@@ -119,11 +130,8 @@ FN mw splat_mw(_Bool x) { return (mw){0} - (i64)x; }
   FN m##c less_##T##c(T##c x, T##c y) { return TO(m##c, x < y); }                                \
   FN m##c equal_##T##c(T##c x, T##c y) { return TO(m##c, x == y); }                              \
   FN T sum_##T##c(T##c v) {                                                                      \
-    T s[LANES_##c];                                                                              \
-    UNROLL for (int l = 0; l < LANES_##c; l++) s[l] = v[l];                                      \
-    UNROLL for (int h = LANES_##c / 2; h > 0; h /= 2)                                            \
-      UNROLL for (int l = 0; l < h; l++) s[l] = s[l] + s[l + h];                                 \
-    return s[0];                                                                                 \
+    UNROLL for (int h = LANES_##c / 2; h > 0; h /= 2) v = v + SWAPPED(T, c, B, v, h);            \
+    return v[0];                                                                                 \
   }
 #define MOVES_OF(c) MOVES(i8, c, i8) MOVES(u8, c, i8) MOVES(i16, c, i16) MOVES(u16, c, i16)      \
   MOVES(i32, c, i32) MOVES(u32, c, i32) MOVES(f32, c, i32)
@@ -233,25 +241,49 @@ TURN_PART(f32, n)
 TURN_PART(f64, w)
 
 /* ---- arithmetic: scalars f, vectors below with the same meaning (ops.def) */
-#define ORDER(T, c)                                                                              \
-  FN T##c max_##T##c(T##c x, T##c y) { return select_##T##c(TO(m##c, (x > y) | (x != x)), x, y); } \
-  FN T max_of_##T##c(T##c v) {                                                                   \
-    T s = v[0];                                                                                  \
-    UNROLL for (int l = 1; l < LANES_##c; l++) s = s > v[l] || s != s ? s : v[l];                \
-    return s;                                                                                    \
-  }
-#define ORDERS(c) ORDER(i8, c) ORDER(u8, c) ORDER(i16, c) ORDER(u16, c) ORDER(i32, c)            \
-  ORDER(u32, c) ORDER(f32, c)
-ORDERS(n)
-ORDERS(w)
-ORDER(i64, w)
-ORDER(u64, w)
-ORDER(f64, w)
-
 #define SCALAR(T)                                                                                \
   FN T max_##T(T x, T y) { return x > y || x != x ? x : y; }
 SCALAR(i8) SCALAR(u8) SCALAR(i16) SCALAR(u16) SCALAR(i32) SCALAR(u32) SCALAR(i64) SCALAR(u64)
 SCALAR(f32) SCALAR(f64)
+
+/* above: x > y ? x : y, below: x < y ? x : y; both y where either is NaN */
+#define BOUNDS(T, c)                                                                             \
+  FN T##c above_##T##c(T##c x, T##c y) { return select_##T##c(TO(m##c, x > y), x, y); }          \
+  FN T##c below_##T##c(T##c x, T##c y) { return select_##T##c(TO(m##c, x < y), x, y); }
+#define BOUNDS_OF(c) BOUNDS(i8, c) BOUNDS(u8, c) BOUNDS(i16, c) BOUNDS(u16, c) BOUNDS(i32, c)     \
+  BOUNDS(u32, c)
+BOUNDS_OF(n)
+BOUNDS_OF(w)
+BOUNDS(i64, w)
+BOUNDS(u64, w)
+#if defined(__AVX2__) && BYTES == 32
+#define above_f32n(x, y) ((f32n)__builtin_ia32_maxps256(x, y))
+#define below_f32n(x, y) ((f32n)__builtin_ia32_minps256(x, y))
+#define above_f32w(x, y) ((f32w)__builtin_ia32_maxps(x, y))
+#define below_f32w(x, y) ((f32w)__builtin_ia32_minps(x, y))
+#define above_f64w(x, y) ((f64w)__builtin_ia32_maxpd256(x, y))
+#define below_f64w(x, y) ((f64w)__builtin_ia32_minpd256(x, y))
+#else
+BOUNDS(f32, n)
+BOUNDS(f32, w)
+BOUNDS(f64, w)
+#endif
+
+#define ORDER(T, c, B)                                                                           \
+  FN T##c max_##T##c(T##c x, T##c y) {                                                           \
+    return select_##T##c(TO(m##c, x != x), x, above_##T##c(x, y));                               \
+  }                                                                                              \
+  FN T max_of_##T##c(T##c v) {                                                                   \
+    UNROLL for (int h = LANES_##c / 2; h > 0; h /= 2) v = max_##T##c(v, SWAPPED(T, c, B, v, h)); \
+    return v[0];                                                                                 \
+  }
+#define ORDERS(c) ORDER(i8, c, i8) ORDER(u8, c, i8) ORDER(i16, c, i16) ORDER(u16, c, i16)        \
+  ORDER(i32, c, i32) ORDER(u32, c, i32) ORDER(f32, c, i32)
+ORDERS(n)
+ORDERS(w)
+ORDER(i64, w, i64)
+ORDER(u64, w, i64)
+ORDER(f64, w, i64)
 
 /* Division and remainder of integers round down; by 0 they give 0. */
 #define DIVISION(T)                                                                              \
@@ -290,8 +322,6 @@ DIVISIONS_OF(w)
 DIVISIONS(i64, w)
 DIVISIONS(u64, w)
 
-FN f32 exp_f32(f32 x) { return MATH(expf)(x); }
-FN f32 log_f32(f32 x) { return MATH(logf)(x); }
 FN f32 sin_f32(f32 x) { return MATH(sinf)(x); }
 FN f32 sqrt_f32(f32 x) { return MATH(sqrtf)(x); }
 FN f32 trunc_f32(f32 x) { return MATH(truncf)(x); }
@@ -312,27 +342,27 @@ EACH1(trunc, f32, f32, n) EACH1(trunc, f32, f32, w) EACH1(sqrt, f32, f32, w)
 EACH1(sqrt, f32, f32, n)
 #endif
 
-/* e^x = 2^k e^r, |r| <= ln 2 / 2, by a polynomial (Cephes expf); 2^k is applied in
- * two halves, so that subnormal results and overflow come out right. ln x = k ln 2
+/* e^x = 4^k e^r, |r| <= ln 2, by a polynomial (minimax, 1.5e-8). k ends up in the low
+ * bits of t, from where a shift makes 2^k of it; applied twice, so that subnormal
+ * results and overflow come out right. ln x = k ln 2
  * + ln m, m in [sqrt 1/2, sqrt 2) (Cephes logf). sin x = (-1)^k sin r, reduced in
  * double precision for |x| up to 2^20, by libm beyond. */
 #define TRANSCENDENT(c)                                                                          \
   FN f32##c exp_f32##c(f32##c x) {                                                               \
-    f32##c low = splat_f32##c(-105.0f), high = splat_f32##c(90.0f);                              \
-    f32##c t, k, r, p, z = select_f32##c(TO(m##c, x < low), low, x);                             \
-    z = select_f32##c(TO(m##c, z > high), high, z);                                              \
-    t = z * 1.44269504088896341f + 12582912.0f;                                                  \
-    k = t - 12582912.0f;                                                                         \
-    r = z - k * 0.693359375f;                                                                    \
-    r = r - k * -2.12194440e-4f;                                                                 \
-    p = 1.9875691500e-4f * r + 1.3981999507e-3f;                                                 \
-    p = p * r + 8.3334519073e-3f;                                                                \
-    p = p * r + 4.1665795894e-2f;                                                                \
-    p = p * r + 1.6666665459e-1f;                                                                \
-    p = p * r + 5.0000001201e-1f;                                                                \
-    p = p * (r * r) + r + 1.0f;                                                                  \
-    i32##c whole = (i32##c)t - 0x4b400000, half = whole >> 1;                                    \
-    return p * (f32##c)((half + 127) << 23) * (f32##c)((whole - half + 127) << 23);              \
+    f32##c z = above_f32##c(splat_f32##c(-105.0f), x);                                           \
+    z = below_f32##c(splat_f32##c(90.0f), z);                                                    \
+    f32##c t = z * 0.72134752044448170f + 12583039.0f, k = t - 12583039.0f;                      \
+    f32##c r = z - k * 1.38671875f;                                                              \
+    r = r - k * -4.24388880e-4f;                                                                 \
+    f32##c p = 1.961160015e-4f * r + 1.410447061e-3f;                                            \
+    p = p * r + 8.336103521e-3f;                                                                 \
+    p = p * r + 4.166126996e-2f;                                                                 \
+    p = p * r + 1.666661352e-1f;                                                                 \
+    p = p * r + 5.000003576e-1f;                                                                 \
+    p = p * r + 1.0f;                                                                            \
+    p = p * r + 1.0f;                                                                            \
+    f32##c root = (f32##c)((u32##c)t << 23);                                                     \
+    return p * root * root;                                                                      \
   }                                                                                              \
   FN f32##c log_f32##c(f32##c x) {                                                               \
     f32##c zero = {0}, one = zero + 1.0f, inf = zero + __builtin_inff();                         \
@@ -375,6 +405,9 @@ FN f32 near_sin(f32 x) {
 }
 TRANSCENDENT(n)
 TRANSCENDENT(w)
+/* Between two passes over a row: a call would cost the registers of both. */
+FN f32 exp_f32(f32 x) { return exp_f32n(splat_f32n(x))[0]; }
+FN f32 log_f32(f32 x) { return log_f32n(splat_f32n(x))[0]; }
 
 /* Floats to integers: what does not fit becomes the minimum; narrow integers go by
  * way of int32, uint32 by way of int64. */

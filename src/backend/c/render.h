@@ -10,6 +10,22 @@ typedef struct c_expr {
   char at[3072];
 } c_expr;
 
+/* What stages of a nest find in the worker's scratch, from earlier stages (keep.c).
+ * By instruction; `row` and `stage` by the first of those that are the same. */
+#define C_KEPT 8
+typedef struct c_keep {
+  int32_t *first;    /* the first that computes the same */
+  int8_t *row;       /* 1 + the row it is kept in; 0: none */
+  int8_t *stage;     /* which computes it, before all others; -1: none */
+  bool *given;       /* in the stage at hand: to be loaded */
+  float *cost;
+  uint64_t lanes;    /* ranges over lanes of stages that are one loop */
+  int now;           /* the stage at hand */
+  int rows;
+  int64_t at[C_KEPT], bytes;
+  tg_dtype dtype[C_KEPT];
+} c_keep;
+
 /* Where text is being written: which loops are open, what has a variable. */
 typedef struct c_render {
   const bi_code *code;
@@ -24,6 +40,7 @@ typedef struct c_render {
   int indent;
   uint64_t open;   /* ranges whose loops are open */
   bool *done;      /* instructions that have a variable in scope */
+  c_keep *keep;    /* or NULL */
 } c_render;
 
 /* Suffix and width for kernels or parts where `lane` runs over lanes: 'w' if a
@@ -48,8 +65,20 @@ c_expr tg_c_use(const c_render *r, int32_t ins, bool vector);
 void tg_c_instruction(c_render *r, int32_t ins);
 /* All marked instructions whose ranges are open and whose operands are done. */
 void tg_c_level(c_render *r, const bool *needed);
-/* Marks what `root` is computed from, down to REDUCEs (not beyond). */
-void tg_c_mark(const bi_code *code, int32_t root, bool *needed);
+/* Marks what `root` is computed from, down to REDUCEs and what is given (or NULL). */
+void tg_c_mark(const bi_code *code, int32_t root, const bool *given, bool *needed);
+
+/* ---- values kept from stage to stage. `lanes`: see c_keep. false: out of memory */
+bool tg_c_keep_new(c_keep *k, const bi_code *code, const bool *needed, uint64_t lanes);
+void tg_c_keep_free(c_keep *k);
+/* Decides what the stage, with `range` over lanes, shall load; stages in their order.
+ * live: scratch, by instruction. */
+void tg_c_keep_stage(c_keep *k, const bi_code *code, int stage, int range, const int32_t *root,
+                     int count, bool *live);
+void tg_c_keep_enter(c_keep *k, const bi_code *code, int stage); /* makes it the one at hand */
+void tg_c_keep_pointers(c_render *r, int64_t own); /* kept<row>, at `own` in the scratch */
+bool tg_c_keep_loads(const c_render *r, int32_t ins);
+int tg_c_keep_row(const c_render *r, int32_t ins); /* that it is loaded from or goes to; -1 */
 
 /* ---- parts of a kernel: functions k<kernel>_part<number>(call, job), each with
  * its own jobs; parts of one phase may run at once */

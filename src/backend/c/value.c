@@ -146,11 +146,12 @@ bool tg_c_can(const bi_code *code, int32_t ins) {
   return true;
 }
 
-void tg_c_mark(const bi_code *code, int32_t root, bool *needed) {
+void tg_c_mark(const bi_code *code, int32_t root, const bool *given, bool *needed) {
   needed[root] = true;
   for (int32_t i = root; i >= 0; i--) {
     const tg_ins *in = &code->ins[i];
     if (!needed[i] || code->row_of[i] >= 0 || (in->op == TG_OP_REDUCE && i != root)) continue;
+    if (given && given[i]) continue;
     bool memory = in->op == TG_OP_LOAD || bi_is_store(in->op);
     for (int k = 0; k < 3; k++)
       if (in->src[k] >= 0 && !(memory && k == 0 && code->row_of[in->src[0]] >= 0))
@@ -379,6 +380,10 @@ static c_expr cv_row_value(const c_render *r, int32_t i, bool vector) {
 static c_expr cv_value(const c_render *r, int32_t i, bool vector) {
   const tg_ins *in = &r->code->ins[i];
   if (r->code->row_of[i] >= 0) return cv_row_value(r, i, vector);
+  if (tg_c_keep_loads(r, i)) {
+    c_expr type = tg_c_name(r, in->dtype);
+    return cv_print("load_%s(kept%d + i%d)", type.at, tg_c_keep_row(r, i), r->lane);
+  }
   if (in->op == TG_OP_LOAD) return cv_load(r, in, vector);
   if (in->op == TG_OP_CAST) return cv_cast(r, in, vector);
   if (in->op == TG_OP_BITCAST) return cv_bitcast(r, in, vector);
@@ -402,16 +407,20 @@ void tg_c_instruction(c_render *r, int32_t i) {
   bool vector = tg_c_is_vector(r, i);
   c_expr value = cv_value(r, i, vector), type = tg_c_vector_type(r, in->dtype);
   const char *scalar = in->dtype == TG_BOOL ? "_Bool" : tg_c_type(in->dtype);
-  bool rounds = in->op == TG_OP_MUL && tg_dtype_is_float(in->dtype);
+  bool loads = tg_c_keep_loads(r, i);
+  bool rounds = in->op == TG_OP_MUL && tg_dtype_is_float(in->dtype) && !loads;
   const char *constant = rounds ? "" : "const ", *name = vector ? type.at : scalar;
   tg_c_line(r, "%s%s v%d = %.2900s;", constant, name, i, value.at);
   if (rounds) tg_c_line(r, "PIN(v%d);", i); /* a product is rounded before it is added */
+  int kept = loads ? -1 : tg_c_keep_row(r, i);
+  c_expr of = tg_c_name(r, in->dtype);
+  if (kept >= 0) tg_c_line(r, "store_%s(kept%d + i%d, v%d);", of.at, kept, r->lane, i);
 }
 
 static bool cv_ready(const c_render *r, int32_t i) {
   const tg_ins *in = &r->code->ins[i];
   bool memory = in->op == TG_OP_LOAD || bi_is_store(in->op);
-  if (r->code->row_of[i] >= 0) return true;
+  if (r->code->row_of[i] >= 0 || tg_c_keep_loads(r, i)) return true;
   for (int k = 0; k < 3; k++) {
     int32_t from = in->src[k];
     if (from < 0 || r->done[from] || r->code->ins[from].op == TG_OP_CONST) continue;
