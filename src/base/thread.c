@@ -86,7 +86,7 @@ static void make_thread_key(void) {
 }
 
 /* Without a key (the system has run out of them) only tg_shutdown cleans up. */
-static void watch_end(void) {
+__attribute__((noinline, cold)) static void watch_end(void) {
   thread_state.ends = true;
   pthread_once(&thread_key_once, make_thread_key);
   if (thread_key_exists && pthread_setspecific(thread_key, &thread_state) == 0)

@@ -5,10 +5,12 @@
  * rule of their own. The claim opens the gate: one number that holds how many
  * workers are inside, how many may come in, and which call it is, so that a
  * worker joins with one compare-and-swap and never joins a call twice. Inside
- * they draw job numbers from one counter, several at once where there are very
- * many. The caller draws too, shuts the gate when the numbers run out, and
- * waits only for the workers that did join: one that wakes up late finds the
- * gate shut and costs nothing.
+ * each draws job numbers from a share of its own, several at once where there are
+ * very many, then from the others' shares. Kernels cut what they work on by its
+ * position, so the share that a thread begins with is mostly what the kernel
+ * before left in its cache. The caller draws too, shuts the gate when the numbers
+ * run out, and waits only for the workers that did join: one that wakes up late
+ * finds the gate shut and costs nothing.
  *
  * Kernels take microseconds, so a worker without work watches the gate for
  * POOL_WATCH seconds before it goes to sleep, and kernels that follow one another
@@ -47,6 +49,11 @@ typedef struct pool_worker {
   atomic_bool asleep;
 } pool_worker;
 
+typedef struct pool_share { /* job numbers */
+  _Alignas(64) _Atomic int64_t next;
+  int64_t end;
+} pool_share;
+
 /* What is written often stands on cache lines of its own. */
 static struct {
   pthread_mutex_t lock;
@@ -62,8 +69,9 @@ static struct {
   double alone, ended;        /* seconds lately worked while others slept; until when */
   void (*job)(void *, int64_t);
   void *context;
-  _Alignas(64) _Atomic int64_t next;
+  int shares;                 /* one for each thread that may take part */
   atomic_bool waking;         /* this call is worth waking sleepers for */
+  pool_share share[POOL_MAX];
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .left = PTHREAD_COND_INITIALIZER};
 
 static _Thread_local int pool_slot;
@@ -99,14 +107,25 @@ void tg_threads_set(int count) {
 
 int tg_thread_slot(void) { return pool_slot; }
 
-/* Draws job numbers and runs them; false when they have run out, or the run shall
- * end (runtime.h): then for the others, too. */
-static bool pool_draw(void) {
-  if (tg_run_stopped()) atomic_store(&pool.next, pool.count);
-  int64_t i = atomic_fetch_add_explicit(&pool.next, pool.draw, memory_order_relaxed);
-  int64_t end = i + pool.draw < pool.count ? i + pool.draw : pool.count;
+/* Runs the jobs of one draw from a share; returns how many, 0 when it is empty. */
+static int64_t pool_draw_from(pool_share *share) {
+  if (atomic_load_explicit(&share->next, memory_order_relaxed) >= share->end) return 0;
+  int64_t i = atomic_fetch_add_explicit(&share->next, pool.draw, memory_order_relaxed);
+  int64_t first = i, end = i + pool.draw < share->end ? i + pool.draw : share->end;
   for (; i < end; i++) pool.job(pool.context, i);
-  return end < pool.count;
+  return end > first ? end - first : 0;
+}
+
+/* Draws jobs and runs them, from the thread's own share while it lasts; returns how
+ * many, 0 when there are none left or the run shall end (runtime.h), for all. */
+static int64_t pool_draw(int slot) {
+  if (tg_run_stopped())
+    for (int s = 0; s < pool.shares; s++) atomic_store(&pool.share[s].next, pool.share[s].end);
+  for (int s = 0; s < pool.shares; s++) {
+    int64_t done = pool_draw_from(&pool.share[(slot + s) % pool.shares]);
+    if (done > 0) return done;
+  }
+  return 0;
 }
 
 /* Whether a worker that this call could use sleeps. */
@@ -175,7 +194,7 @@ static void pool_join(pool_place *at) {
     if (!atomic_compare_exchange_weak(&pool.gate, &gate, gate + 1)) continue;
     at->call = POOL_CALL_OF(gate);
     if (atomic_load(&pool.waking)) pool_wake(POOL_LIMIT_OF(gate));
-    while (pool_draw()) {
+    while (pool_draw(at->slot) > 0) {
     }
     gate = atomic_fetch_sub(&pool.gate, 1);
     if ((gate & POOL_INSIDE) != 1 || !(gate & POOL_WAITED)) return;
@@ -250,10 +269,10 @@ static void pool_alone(int64_t count, void (*job)(void *, int64_t), void *contex
 static void pool_work_and_wake(int helpers) {
   double start = tg_seconds(), now = start;
   if (start - pool.ended > POOL_WATCH) pool.alone = 0; /* nobody would have stayed awake */
-  while (pool_draw()) {
+  for (int64_t done = 0, drawn; (drawn = pool_draw(0)) > 0;) {
+    done += drawn;
     now = tg_seconds();
-    double done = (double)atomic_load_explicit(&pool.next, memory_order_relaxed);
-    double left = (now - start) * ((double)pool.count / done - 1);
+    double left = (now - start) * ((double)pool.count / (double)done - 1);
     if (pool.alone + left < POOL_WORTH) continue;
     atomic_store(&pool.waking, true);
     pool_wake(helpers);
@@ -266,12 +285,16 @@ static void pool_together(int64_t count, int helpers) {
   uint64_t call = POOL_CALL_OF(atomic_load(&pool.gate)) + 1;
   if (call >> 32) call = 1;
   pool.draw = count / ((helpers + 1) * POOL_DRAWS) + 1;
-  atomic_store(&pool.next, 0);
+  pool.shares = helpers + 1;
+  for (int s = 0; s <= helpers; s++) {
+    pool.share[s].end = count * (s + 1) / pool.shares;
+    atomic_store_explicit(&pool.share[s].next, count * s / pool.shares, memory_order_relaxed);
+  }
   atomic_store(&pool.waking, false);
   if (atomic_load(&pool.workers) < helpers) pool_start(helpers);
   atomic_store(&pool.gate, call << 32 | POOL_LIMIT(helpers));
   if (pool_sleeper(helpers)) pool_work_and_wake(helpers);
-  while (pool_draw()) {
+  while (pool_draw(0) > 0) {
   }
   pool_close();
 }

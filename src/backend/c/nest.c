@@ -21,7 +21,8 @@
 #include <stdio.h>
 
 enum { CN_STAGES = 12, CN_ROOTS = 24, CN_UNROLL = 4, CN_JOBS = 64, CN_PIECES = 32,
-       CN_SMALL = 30000 /* ns; below, unrolling costs the compiler more than it gains */ };
+       CN_SHARE = 5000 /* ns of work for a job or a piece, at least */,
+       CN_SMALL = 300 /* ns per instruction; below, unrolling costs more than it gains */ };
 
 typedef struct cn_stage {
   uint64_t ranges;    /* looped in this stage */
@@ -256,7 +257,7 @@ static int64_t cn_ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
 /* Jobs count through the first outer loops, as few as give enough of them, and
  * through chunks of the lane's range when even all are too few. */
 static void cn_cut(const c_render *r, cn_nest *n) {
-  double share = n->work / 10e3;
+  double share = n->work / CN_SHARE;
   int64_t wanted = share < 2 ? 1 : share < CN_JOBS ? (int64_t)share : CN_JOBS;
   n->flat = 1;
   for (n->fixed = 0; n->fixed < n->loops && n->flat < wanted * 4; n->fixed++)
@@ -281,10 +282,10 @@ static void cn_cut_fold(const c_render *r, cn_nest *n, c_kernel *k) {
   int reduces = 0;
   for (int s = 0; s < n->stages; s++) reduces += n->stage[s].level > 0;
   const cn_stage *stage = &n->stage[0];
-  if (reduces != 1 || !stage->loops || n->work < 40e3 || n->jobs >= 8) return;
+  if (reduces != 1 || !stage->loops || n->work < 2 * CN_SHARE || n->jobs >= 8) return;
   int64_t size = cn_size(r, stage->loop[0]), step = stage->loop[0] == stage->lane ? 64 : 1;
   int64_t pieces = cn_ceil(CN_PIECES, n->jobs);
-  if (pieces > (int64_t)(n->work / 10e3) + 1) pieces = (int64_t)(n->work / 10e3) + 1;
+  if (pieces > (int64_t)(n->work / CN_SHARE) + 1) pieces = (int64_t)(n->work / CN_SHARE) + 1;
   n->per_piece = cn_ceil(cn_ceil(size, pieces), step) * step;
   n->pieces = cn_ceil(size, n->per_piece);
   if (n->pieces < 2) return;
@@ -617,7 +618,8 @@ static void cn_outer_body(cn_writer *w) {
   for (int s = 0; s < n->stages; s++)
     if (n->stage[s].level) folds *= cn_positions(r->code, n->stage[s].ranges), reduces++;
   tg_c_set_lane(r, n->needed, n->lane);
-  bool worth = reduces && folds >= 16 && w->phase != 2 && n->work >= CN_SMALL;
+  bool large = n->work >= CN_SMALL * (double)r->code->count;
+  bool worth = large && reduces && folds >= 16 && w->phase != 2;
   int unroll = worth ? cn_unroll(r, &n->stage[0], n->lane) : 1;
   char end[32];
   snprintf(end, sizeof end, n->chunks > 1 ? "high" : "%lld", (long long)cn_size(r, n->lane));
