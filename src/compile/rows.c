@@ -24,7 +24,8 @@
 #include "compile/schedule.h"
 
 /* Bytes of a row that stays in the second cache; rows at least, unless all is small. */
-enum { NO_ROWS = -2, ROW_BYTES = 1 << 18, ROW_LEAST = 8, ROW_SMALL = 1 << 14, ROW_LANES = 64 };
+enum { NO_ROWS = -2, ROW_BYTES = 1 << 18, ROW_LEAST = 8, ROW_SMALL = 1 << 14, ROW_LANES = 64,
+       ROW_PIECES = 8 };
 
 /* ---- the shape of rows: axes folded and kept, neighbours of one kind as one */
 
@@ -84,12 +85,13 @@ bool tg_schedule_rows_seam(const tg_node *reduce, const tg_node *node) {
 bool tg_schedule_rows_fit(const tg_node *reduce, int64_t loads) {
   row_shape rows = row_shape_of(reduce);
   const tg_node *x = reduce->src[0];
-  int64_t length = 1, numel = x->numel, beside = 1;
+  int64_t length = 1, numel = x->numel, beside = 1, pieces = 0;
   for (int i = 0; i < rows.count; i++)
-    if (rows.folded[i]) length *= rows.size[i];
+    if (rows.folded[i]) length *= rows.size[i], pieces++;
   if (rows.count && !rows.folded[rows.count - 1]) beside = rows.size[rows.count - 1];
   if (beside > ROW_LANES) beside = ROW_LANES; /* such rows are gone over side by side */
   if (numel / length < ROW_LEAST && numel > ROW_SMALL) return false;
+  if (pieces > 1) beside *= ROW_PIECES;
   return length <= ROW_BYTES / (beside * loads * tg_dtype_size(x->dtype));
 }
 

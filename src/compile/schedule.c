@@ -30,7 +30,7 @@ enum { MOST_OPS = 160, MOST_LOADS = 24, MOST_DEPTH = 160, CHEAP = 5, MOST_COST =
 #endif
 /* Reduces in a kernel, and how many of them may wait for one another; STORE: see
  * above; a reduce that costs less per element is repeated in as many kernels. */
-enum { MOST_REDUCES = 8, MOST_STAGES = 6, STORE = 16, AGAIN = 24, MOST_PLACES = 3 };
+enum { MOST_REDUCES = 8, MOST_STAGES = 6, STORE = 16, AGAIN = 24, MOST_PLACES = 3, FEW = 64 };
 
 /* ---- collecting the graph */
 
@@ -163,7 +163,7 @@ static void store_below(tg_graph *g, int32_t i) {
     m->widest = e->node->numel;
     m->ops = m->depth = moves--;
     m->cost = 0;
-    m->loads = 1;
+    m->loads = m->wide = 1;
   }
   if (e->node->op != TG_OP_BUFFER && e->node->op != TG_OP_CONST) e->stored = true;
 }
@@ -174,7 +174,7 @@ static tg_entry view(const tg_graph *g, int32_t i) {
   if (v.stored || v.node->op == TG_OP_BUFFER) {
     without_reduce(&v);
     v.ops = v.cost = v.depth = 0;
-    v.loads = 1;
+    v.loads = v.wide = 1;
   }
   return v;
 }
@@ -207,7 +207,7 @@ static void count_once(tg_graph *g, tg_entry *e) {
 static void add_up(tg_graph *g, tg_entry *e) {
   for (;;) {
     without_reduce(e);
-    e->ops = e->cost = e->loads = e->depth = 0;
+    e->ops = e->cost = e->loads = e->wide = e->depth = 0;
     e->widest = 0;
     int32_t largest = -1, most = -1;
     for (int s = 0; s < 3 && e->src[s] >= 0; s++) {
@@ -215,6 +215,7 @@ static void add_up(tg_graph *g, tg_entry *e) {
       e->ops += x.ops;
       e->cost += x.cost;
       e->loads += x.loads;
+      e->wide += x.wide;
       if (x.depth > e->depth) e->depth = x.depth;
       if (x.reduce >= 0) {
         e->by_row = x.by_row && (e->reduce < 0 || e->by_row);
@@ -304,6 +305,7 @@ static void decide_move(tg_graph *g, tg_entry *e) {
   e->sum_chain = x.sum_chain && op != TG_OP_EXPAND && op != TG_OP_WINDOW;
   e->epilogue = x.epilogue && !enlarges;
   if (op != TG_OP_RESHAPE) e->by_row = false;
+  if (op == TG_OP_EXPAND && e->node->numel >= FEW * x.node->numel) e->wide = 0;
   if (!joins) return;
   e->by_row = e->spread = x.reduce >= 0;
   e->cost = 0; /* that was once per row */
@@ -326,7 +328,8 @@ static bool dear(const tg_graph *g, const tg_entry *e) {
   bool again = e->by_row && !e->alone && e->places < MOST_PLACES && e->work <= AGAIN;
   if (again && !e->spread) return false;
   if (again && e->cost <= STORE && tg_schedule_followed(g, e)) return false;
-  return e->reduce >= 0 || e->cost > (e->loads ? CHEAP : 4 * CHEAP) || e->loads > 3;
+  int32_t cheap = e->loads == 0 ? 4 * CHEAP : e->wide <= 2 ? CHEAP + 1 : CHEAP;
+  return e->reduce >= 0 || e->cost > cheap || e->wide > 3;
 }
 
 /* Is a user sure to store it? Then nobody else takes the reduce into his kernel. */

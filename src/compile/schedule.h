@@ -23,6 +23,7 @@ typedef struct tg_entry {
   int32_t stage;     /* reduces that wait for one another below it, at most */
   int32_t reduces;   /* how many, at most */
   int32_t ops, cost, loads, depth; /* of its expression, down to memory */
+  int32_t wide;      /* those loads that are not of few elements, expanded */
   int32_t work;      /* what its reduces cost per element */
   int64_t widest;    /* elements of the largest memory it reads */
   int32_t seen;      /* the count that has counted it */
