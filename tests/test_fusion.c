@@ -14,10 +14,10 @@ static long long kernels(tg_tensor *t) {
 /* The hostile build cuts kernels where it can: there only that they run counts. */
 #ifdef TG_HOSTILE
 #define KERNELS(t, n) test_check(kernels(t) >= 0, __FILE__, __LINE__, "kernels of %s (%d)", #t, (n))
-enum { MOST_IN_A_STEP = 450 };
+enum { MOST_IN_A_STEP = 450, MOST_BACK = 99 };
 #else
 #define KERNELS(t, n) test_int(kernels(t), (n), "kernels of " #t, __FILE__, __LINE__)
-enum { MOST_IN_A_STEP = 45 };
+enum { MOST_IN_A_STEP = 45, MOST_BACK = 4 };
 #endif
 #define KERNELS_AT_MOST(t, n)                                                            \
   do {                                                                                   \
@@ -191,6 +191,21 @@ TEST(fusion_rows_together) {
       CHECK(farthest(tg_grad(x), tg_grad(again)) < 1e-4);
     }
   CHECK_INT(tg_bi_interpreted(), interpreted);
+}
+
+/* Which place of a pool's window was the largest is computed again from x and the
+ * result, wherever it is needed: it is not stored. Statistics of a channel, whose row
+ * lies in one piece per image, are found once, not by each kernel that needs them. */
+TEST(fusion_batchnorm_and_pool) {
+  tg_tensor *x = leaf(TG_SHAPE(64, 8, 40, 40)), *mean, *variance;
+  tg_tensor *w = leaf(TG_SHAPE(8)), *b = leaf(TG_SHAPE(8)), *g = data(TG_SHAPE(64, 8, 20, 20));
+  mean = tg_mean(x, .axis = TG_INTS(0, 2, 3), .keepdim = true);
+  variance = tg_mean(tg_square(tg_sub(x, mean)), .axis = TG_INTS(0, 2, 3), .keepdim = true);
+  tg_tensor *scale = tg_div(tg_reshape(w, 1, 8, 1, 1), tg_sqrt(tg_add(variance, 1e-5)));
+  tg_tensor *y = tg_add(tg_mul(tg_sub(x, mean), scale), tg_reshape(b, 1, 8, 1, 1));
+  tg_tensor *pool = tg_max_pool2d(y, .kernel = TG_INTS(2, 2));
+  CHECK_OK(tg_realize(pool) && backward_from(pool, g) == 0);
+  KERNELS_AT_MOST(tg_grad(x), MOST_BACK);
 }
 
 /* Scores, softmax, product; and back: four products and the softmax. */

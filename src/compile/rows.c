@@ -23,7 +23,9 @@
  */
 #include "compile/schedule.h"
 
-/* Bytes of a row that stays in the second cache; rows at least, unless all is small. */
+/* Bytes of a row that stays in the second cache; rows at least, unless all is small.
+ * A row in several pieces far apart (a channel of many images) takes more lines and
+ * pages than its bytes, and each pass waits for them anew: it counts as so much longer. */
 enum { NO_ROWS = -2, ROW_BYTES = 1 << 18, ROW_LEAST = 8, ROW_SMALL = 1 << 14, ROW_LANES = 64,
        ROW_PIECES = 8 };
 

@@ -19,7 +19,9 @@
  * says when, and in how many places each node is needed. Then this file goes up, adds
  * up what each expression costs and decides. What an expression costs per element
  * counts once for each pass over the row: a store and a load through memory cost as
- * much as STORE additions (about 1 ns; an exp, in vector code, 0.5).
+ * much as STORE additions (about 1 ns; an exp, in vector code, 0.5). What is needed in
+ * several kernels is computed again in each if it is CHEAP, and a little dearer if it
+ * reads two arrays at most: where a pool found its maximum, say, behind a normalization.
  */
 #include "compile/schedule.h"
 
@@ -29,7 +31,8 @@ enum { MOST_OPS = 12, MOST_LOADS = 4, MOST_DEPTH = 16, CHEAP = 2, MOST_COST = 1 
 enum { MOST_OPS = 160, MOST_LOADS = 24, MOST_DEPTH = 160, CHEAP = 5, MOST_COST = 1 << 20 };
 #endif
 /* Reduces in a kernel, and how many of them may wait for one another; STORE: see
- * above; a reduce that costs less per element is repeated in as many kernels. */
+ * above; a reduce that costs less per element is repeated in as many kernels. What is
+ * expanded FEW times or more stays in the cache: reading it is no load that counts. */
 enum { MOST_REDUCES = 8, MOST_STAGES = 6, STORE = 16, AGAIN = 24, MOST_PLACES = 3, FEW = 64 };
 
 /* ---- collecting the graph */
