@@ -19,9 +19,7 @@
  * says when, and in how many places each node is needed. Then this file goes up, adds
  * up what each expression costs and decides. What an expression costs per element
  * counts once for each pass over the row: a store and a load through memory cost as
- * much as STORE additions (about 1 ns; an exp, in vector code, 0.5). What is needed in
- * several kernels is computed again in each if it is CHEAP, and a little dearer if it
- * reads two arrays at most: where a pool found its maximum, say, behind a normalization.
+ * much as STORE additions (about 1 ns; an exp, in vector code, 0.5).
  */
 #include "compile/schedule.h"
 
@@ -32,7 +30,7 @@ enum { MOST_OPS = 160, MOST_LOADS = 24, MOST_DEPTH = 160, CHEAP = 5, MOST_COST =
 #endif
 /* Reduces in a kernel, and how many of them may wait for one another; STORE: see
  * above; a reduce that costs less per element is repeated in as many kernels. What is
- * expanded FEW times or more stays in the cache: reading it is no load that counts. */
+ * expanded FEW times or more stays in the cache: reading it is no wide load. */
 enum { MOST_REDUCES = 8, MOST_STAGES = 6, STORE = 16, AGAIN = 24, MOST_PLACES = 3, FEW = 64 };
 
 /* ---- collecting the graph */
@@ -325,14 +323,21 @@ static void decide_index(tg_graph *g, tg_entry *e) {
   add_up(g, e);
 }
 
+/* A comparison as a number: one bit of news in four bytes. Better stored is what it is
+ * multiplied by, so few values that are expanded do not count as its loads. */
+static bool is_mask(const tg_graph *g, const tg_entry *e) {
+  while (is_move(e)) e = &g->entry[e->src[0]];
+  return e->node->op == TG_OP_CAST && e->node->src[0]->dtype == TG_BOOL;
+}
+
 /* Too dear for doing it again in another kernel? A kernel that goes over rows anyway
  * has them in the cache: there a reduce is cheaper than one more kernel. */
 static bool dear(const tg_graph *g, const tg_entry *e) {
   bool again = e->by_row && !e->alone && e->places < MOST_PLACES && e->work <= AGAIN;
   if (again && !e->spread) return false;
   if (again && e->cost <= STORE && tg_schedule_followed(g, e)) return false;
-  int32_t cheap = e->loads == 0 ? 4 * CHEAP : e->wide <= 2 ? CHEAP + 1 : CHEAP;
-  return e->reduce >= 0 || e->cost > cheap || e->wide > 3;
+  int32_t loads = is_mask(g, e) ? e->wide + 1 : e->loads;
+  return e->reduce >= 0 || e->cost > (e->loads ? CHEAP : 4 * CHEAP) || loads > 3;
 }
 
 /* Is a user sure to store it? Then nobody else takes the reduce into his kernel. */
