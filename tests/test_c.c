@@ -222,6 +222,26 @@ TEST(c_async) {
   end();
 }
 
+/* An index out of range fails alike on every tier, also when the plan is run again. */
+TEST(c_index_out_of_range) {
+  static const char *const modes[] = {"off", "sync", "async"};
+  for (int m = 0; m < 3; m++) {
+    begin();
+    mode(modes[m], NULL);
+    for (int again = 0; again < 3; again++) {
+      tg_scope *scope = tg_scope_open();
+      const int64_t at[2] = {0, 3};
+      tg_tensor *x = tg_realize(tg_contiguous(tg_full(TG_SHAPE(3, 2), m + 0.5)));
+      tg_tensor *y = tg_take(x, tg_from(at, TG_SHAPE(2), .dtype = TG_INT64));
+      CHECK(!tg_realize(tg_exp(y)));
+      CHECK_INT(tg_failure_kind(), TG_FAILURE_INDEX);
+      tg_clear_error();
+      tg_scope_close(scope);
+    }
+    end();
+  }
+}
+
 /* ---- the folder */
 
 TEST(c_folder_refused) {

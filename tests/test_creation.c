@@ -50,6 +50,16 @@ TEST(creation_eye) {
   CHECK_VALUES(tg_dot(tg_eye(2), tg_reshape(tg_arange(0, 4), 2, 2)), 0, 0, 0, 1, 2, 3);
 }
 
+/* Memory whose contents are not set, of which only an expression is left. */
+TEST(creation_empty_dropped) {
+  tg_scope *scope = tg_scope_open();
+  tg_tensor *all = tg_ge(tg_arange(0, 5000), 0), *rest = tg_empty(TG_SHAPE(5000));
+  tg_tensor *y = tg_retain(tg_where(all, tg_ones(TG_SHAPE(5000)), rest));
+  tg_scope_close(scope);
+  CHECK_CLOSE(tg_item(tg_sum(y)), 5000, 0, 0);
+  tg_release(y);
+}
+
 TEST(creation_empty) {
   tg_tensor *x = tg_empty(TG_SHAPE(4, 5), .dtype = TG_UINT8);
   CHECK_OK(tg_realize(x));

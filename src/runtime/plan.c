@@ -73,7 +73,8 @@ static void place_entry(tg_plan *plan, const tg_graph *g, const tg_groups *group
   }
   if (!groups->written[i] && e->node->numel && e->node->op != TG_OP_EMPTY)
     return; /* it never leaves its kernel */
-  place->kind = e->target || e->external ? TG_PLACE_OWN : TG_PLACE_TEMP;
+  bool kept = e->target || e->external || e->node->op == TG_OP_EMPTY; /* no kernel begins it */
+  place->kind = kept ? TG_PLACE_OWN : TG_PLACE_TEMP;
 }
 
 /* ---- the arena */
@@ -151,8 +152,7 @@ static bool place_temps(tg_plan *plan, const tg_graph *g, int64_t *last) {
     for (int32_t s = 0; done && s < act->nslots; s++) {
       int32_t e = act->entry[s];
       bool temp = plan->place[e].kind == TG_PLACE_TEMP;
-      if (temp && last[e] == n && g->entry[e].node->op != TG_OP_EMPTY)
-        done = arena_give(&a, plan->place[e].offset, bytes_of(g, e));
+      if (temp && last[e] == n) done = arena_give(&a, plan->place[e].offset, bytes_of(g, e));
     }
   }
   tg_free(a.holes);

@@ -381,6 +381,7 @@ static void ct_blocks(ct_plan *p) {
   if (part && A->copy * size * chunk > CT_PANEL) chunk = CT_PANEL / (A->copy * size);
   if (chunk < 1) chunk = 1;
   if (inner == 1 && chunk < m->size[0]) chunk = ct_up(chunk, p->turned ? 24 : p->rows);
+  if (p->winograd.out && m->count == 2) chunk = ct_up(chunk, p->winograd.out);
   p->chunk = chunk < m->size[0] ? chunk : m->size[0];
   p->chunks = (m->size[0] + p->chunk - 1) / p->chunk;
   p->panels = panels;
@@ -405,9 +406,10 @@ static void ct_layout(ct_plan *p, c_kernel *k) {
   p->at_turned = ct_take(&own, p->turned ? p->padded * p->ld * size : 0);
   p->at_copy = ct_take(&own, p->side[0].in_place ? 0 : p->side[0].copy * size);
   p->at_panel = ct_take(&own, p->shared || p->side[1].in_place ? 0 : panel);
-  if (own > k->own) k->own = own;
   bool packed = p->shared && !p->side[1].in_place;
   p->at_shared = ct_take(&k->shared, packed ? panel * p->outer.total : 0);
+  if (p->winograd.out) tg_c_winograd_layout(p, k, ct_take, &own);
+  if (own > k->own) k->own = own;
   int64_t jobs = p->batch.total * p->chunks * p->parts * p->pieces;
   p->at_pieces = ct_take(&k->shared, p->pieces > 1 ? jobs * p->padded * p->ld * size : 0);
 }
@@ -428,6 +430,7 @@ bool tg_c_contract_plan(c_render *r, ct_plan *p, c_kernel *k) {
   else ct_copy(code, p, A);
   if (B->in_place) memcpy(B->row, ct_load_row(code, B), row);
   if (!A->in_place && A->copy * tg_dtype_size(p->dtype) > 16 * CT_PANEL) return false;
+  if (tg_c_winograd_plan(r, p)) B->in_place = false, p->shared = true;
   ct_cut(p);
   ct_blocks(p);
   if (p->padded * p->ld > 1 << 20) return false;

@@ -1,5 +1,5 @@
 /* c/contract: the plan of a sum of products, made by contract.c, written by
- * panel.c (operands) and tile.c (the rest). */
+ * panel.c (operands), winograd.c (windows) and tile.c (the rest). */
 #ifndef TG_C_CONTRACT_H
 #define TG_C_CONTRACT_H
 
@@ -32,6 +32,18 @@ typedef struct ct_side {
   int64_t *row;       /* along which the tile reads: of the memory, or of the copy */
 } ct_side;
 
+/* Sums over a window of taps x taps that slides (winograd.c). */
+typedef struct ct_winograd {
+  int taps, out;         /* results per tile and direction; 0: summed plainly */
+  int y, x, c;           /* the inner folds: along M's ranges, and the channels */
+  int64_t channels;
+  int64_t across;        /* tiles side by side */
+  int64_t at_once, tiles; /* rows of tiles; their tiles, filled up to whole products */
+  int64_t high, wide;    /* of the job's image */
+  int64_t plane;         /* from one point's tiles to the next's */
+  int64_t at_rows, at_image, at_line, at_tiles, at_sums, at_window;
+} ct_winograd;
+
 typedef struct ct_plan {
   tg_dtype dtype;
   int32_t reduce;
@@ -53,10 +65,19 @@ typedef struct ct_plan {
   int64_t work;           /* multiplications */
   int64_t row_memory[2][TG_MAX_RANGES + 1];
   bool *needed, *epilogue;
+  ct_winograd winograd;
 } ct_plan;
 
 bool tg_c_contract_plan(c_render *r, ct_plan *p, c_kernel *k);
 void tg_c_contract_write(c_render *r, ct_plan *p, c_kernel *k);
+/* Fewer multiplications for a window? Then what it needs of the job's scratch. */
+bool tg_c_winograd_plan(const c_render *r, ct_plan *p);
+void tg_c_winograd_layout(ct_plan *p, c_kernel *k, int64_t (*take)(int64_t *at, int64_t bytes),
+                          int64_t *own);
+/* The plan of its tile; code that evaluates a panel of B, and that fills `sums` from `a`. */
+void tg_c_winograd_tile(const ct_plan *p, ct_plan *tile);
+void tg_c_winograd_window(c_render *r, const ct_plan *p);
+void tg_c_winograd_sums(c_render *r, const ct_plan *p);
 /* Code that fills the copy of A, or panel j of B at `to`. */
 void tg_c_stage(c_render *r, const ct_plan *p);
 void tg_c_pack(c_render *r, const ct_plan *p);

@@ -42,9 +42,10 @@ static int c_report(const c_run *run, int workers) {
     if (w->call.failed && (!bad || w->bad_job < bad->bad_job)) bad = w;
   }
   if (!bad) return 0;
-  tg_fail("index %lld is out of range for an axis of size %lld; use indices from 0 to %lld",
-          (long long)bad->call.bad_index, (long long)bad->call.bad_bound,
-          (long long)bad->call.bad_bound - 1);
+  tg_fail_as(TG_FAILURE_INDEX,
+             "index %lld is out of range for an axis of size %lld; use indices from 0 to %lld",
+             (long long)bad->call.bad_index, (long long)bad->call.bad_bound,
+             (long long)bad->call.bad_bound - 1);
   return -1;
 }
 

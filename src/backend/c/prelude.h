@@ -482,3 +482,132 @@ FN u64w threefry_u64w(u64w counter, u64w key) {
   }
   return y << 32 | x;
 }
+
+/* ---- Sums over a sliding window by their values at 6 points (winograd.c) */
+#define LATER static __attribute__((noinline, unused))
+
+/* An image h x w, its channels `apart`, its rows `down`, as H x W x C, zeros beyond. */
+LATER void winograd_image(const f32 *from, i64 apart, i64 down, i64 C, i64 h, i64 w, f32 *to,
+                          i64 H, i64 W) {
+  if (h < H || w < W) __builtin_memset(to, 0, (u64)(H * W * C) * sizeof *to);
+  for (i64 y = 0; y < h; y++, from += down, to += W * C)
+    for (i64 c = 0; c < C; c += LANES_n)
+      for (i64 x = 0; x < w; x += LANES_n) {
+        if (c + LANES_n <= C && x + LANES_n <= w) {
+          turn_f32n(from + c * apart + x, apart, to + x * C + c, C);
+          continue;
+        }
+        for (i64 i = x; i < w && i < x + LANES_n; i++)
+          for (i64 k = c; k < C && k < c + LANES_n; k++) to[i * C + k] = from[k * apart + i];
+      }
+}
+
+/* The points are 0, +-ROOT / 2, +-ROOT and infinity: of those with cheap sums the ones
+ * whose powers stay nearest to 1, so rounding errors stay small. */
+#define ROOT 1.41421356237309505f
+
+/* 6 numbers of the image: the polynomial whose products with windows are results. */
+FN void winograd_values(const f32n *d, f32n *v) {
+  const f32n even = d[4] - 2 * d[2], odd = ROOT / 2 * (d[3] - 2 * d[1]);
+  const f32n even2 = d[4] - 0.5f * d[2], odd2 = ROOT * (d[3] - 0.5f * d[1]);
+  v[0] = d[0] - 2.5f * d[2] + d[4];
+  v[1] = even + odd;
+  v[2] = even - odd;
+  v[3] = even2 + odd2;
+  v[4] = even2 - odd2;
+  v[5] = d[1] - 2.5f * d[3] + d[5];
+}
+
+/* A row of tiles, `out` apart, of the image W x C at x: values of point q of tile t
+ * at v + q * plane + t * C. line: room for 6 rows. */
+LATER void winograd_tiles(const f32 *x, i64 W, i64 C, i64 out, i64 tiles, f32 *line, f32 *v,
+                          i64 plane) {
+  const i64 row = W * C, room = row + LANES_n;
+  f32n d[6], u[6];
+  for (i64 i = 0; i < row; i += LANES_n) {
+    UNROLL for (int k = 0; k < 6; k++) d[k] = load_f32n(x + k * row + i);
+    winograd_values(d, u);
+    UNROLL for (int k = 0; k < 6; k++) store_f32n(line + k * room + i, u[k]);
+  }
+  for (i64 i = 0; i < 6; i++, line += room, v += 6 * plane)
+    for (i64 t = 0; t < tiles; t++)
+      for (i64 c = 0; c < C; c += LANES_n) {
+        UNROLL for (int k = 0; k < 6; k++) d[k] = load_f32n(line + (t * out + k) * C + c);
+        winograd_values(d, u);
+        UNROLL for (int k = 0; k < 6; k++) store_f32n(v + k * plane + t * C + c, u[k]);
+      }
+}
+
+/* r taps of a window at the points, with the factors that interpolation needs. */
+FN void winograd_taps(const f32n *g, int r, f32n *u) {
+  f32n even = g[0] + 0.5f * g[2], odd = g[1], even2 = g[0] + 2 * g[2], odd2 = g[1];
+  if (r > 3) odd += 0.5f * g[3], odd2 += 2 * g[3];
+  if (r > 4) even += 0.25f * g[4], even2 += 4 * g[4];
+  odd *= ROOT / 2;
+  odd2 *= ROOT;
+  u[0] = g[0];
+  u[1] = (even + odd) * (-2 / 3.0f);
+  u[2] = (even - odd) * (-2 / 3.0f);
+  u[3] = (even2 + odd2) * (1 / 6.0f);
+  u[4] = (even2 - odd2) * (1 / 6.0f);
+  u[5] = g[r - 1];
+}
+
+/* A panel of windows: point q of channel c at to + (q * C + c) * panel. */
+#define WINDOW(r)                                                                                \
+  LATER void winograd_window_##r(const f32 *g, i64 down, i64 right, i64 apart, i64 C, i64 panel, \
+                                 f32 *to) {                                                      \
+    f32n row[6][6], tap[6], u[6];                                                                \
+    for (i64 c = 0; c < C; c++, g += apart)                                                      \
+      for (i64 n = 0; n < panel; n += LANES_n) {                                                 \
+        for (int x = 0; x < r; x++) {                                                            \
+          UNROLL for (int y = 0; y < r; y++) tap[y] = load_f32n(g + y * down + x * right + n);   \
+          winograd_taps(tap, r, row[x]);                                                         \
+        }                                                                                        \
+        for (int y = 0; y < 6; y++) {                                                            \
+          UNROLL for (int x = 0; x < r; x++) tap[x] = row[x][y];                                 \
+          winograd_taps(tap, r, u);                                                              \
+          UNROLL for (int x = 0; x < 6; x++)                                                     \
+            store_f32n(to + ((y * 6 + x) * C + c) * panel + n, u[x]);                            \
+        }                                                                                        \
+      }                                                                                          \
+  }
+WINDOW(3)
+WINDOW(4)
+WINDOW(5)
+
+/* Results from the values of their polynomial. */
+FN void winograd_interpolate(const f32n *v, int out, f32n *y) {
+  const f32n even = v[1] + v[2], even2 = v[3] + v[4];
+  const f32n odd = ROOT / 2 * (v[1] - v[2]), odd2 = ROOT * (v[3] - v[4]);
+  y[0] = v[0] + even + even2;
+  y[1] = odd + odd2;
+  if (out > 2) y[2] = 0.5f * even + 2 * even2;
+  if (out > 3) y[3] = 0.5f * odd + 2 * odd2;
+  y[out - 1] += v[5];
+}
+
+/* A row of tiles, each out x out results of `panel` filters, into rows of W results
+ * that are ld numbers each; of the tiles' rows only `rows` count. */
+#define RESULTS(out)                                                                             \
+  LATER void winograd_results_##out(const f32 *v, i64 plane, i64 tiles, i64 panel, f32 *to,      \
+                                    i64 ld, i64 W, i64 rows) {                                   \
+    f32n d[6], half[out][6], y[out];                                                             \
+    for (i64 t = 0; t < tiles; t++)                                                              \
+      for (i64 n = 0; n < panel; n += LANES_n) {                                                 \
+        for (int x = 0; x < 6; x++) {                                                            \
+          UNROLL for (int k = 0; k < 6; k++)                                                     \
+            d[k] = load_f32n(v + (k * 6 + x) * plane + t * panel + n);                           \
+          winograd_interpolate(d, out, y);                                                       \
+          UNROLL for (int k = 0; k < out; k++) half[k][x] = y[k];                                \
+        }                                                                                        \
+        for (int k = 0; k < out && k < rows; k++) {                                              \
+          winograd_interpolate(half[k], out, y);                                                 \
+          for (int l = 0; l < out && t * out + l < W; l++)                                       \
+            store_f32n(to + (k * W + t * out + l) * ld + n, y[l]);                               \
+        }                                                                                        \
+      }                                                                                          \
+  }
+RESULTS(2)
+RESULTS(3)
+RESULTS(4)

@@ -315,6 +315,14 @@ static void tile_epilogue(c_render *r, const ct_plan *p) {
 
 /* ---- the whole */
 
+/* The jobs that evaluate panels of the window (winograd.c). */
+static void tile_window_part(c_render *r, const ct_plan *p, c_kernel *k) {
+  tile_begin(r, k->parts + 1);
+  tg_c_winograd_window(r, p);
+  tg_c_close(r);
+  tile_add_part(k, 1, p->across / p->panel);
+}
+
 static void tile_run_part(c_render *r, const ct_plan *p, c_kernel *k, int phase) {
   long long outer = (long long)p->outer.total, step = (long long)p->per_piece;
   tile_begin(r, k->parts + 1);
@@ -325,9 +333,14 @@ static void tile_run_part(c_render *r, const ct_plan *p, c_kernel *k, int phase)
             outer);
   if (p->pieces > 1) tg_c_line(r, "job /= %lld;", (long long)p->pieces);
   tile_place(r, p);
-  tile_rows(r, p);
   tile_sums(r, p, "piece");
-  tile_multiply(r, p);
+  if (p->winograd.out) {
+    tile_operands(r, p);
+    tg_c_winograd_sums(r, p);
+  } else {
+    tile_rows(r, p);
+    tile_multiply(r, p);
+  }
   if (p->pieces == 1) tile_epilogue(r, p);
   tg_c_close(r);
   tile_add_part(k, phase, p->batch.total * p->chunks * p->parts * p->pieces);
@@ -354,8 +367,13 @@ static void tile_combine_part(c_render *r, const ct_plan *p, c_kernel *k, int ph
 void tg_c_contract_write(c_render *r, ct_plan *p, c_kernel *k) {
   int phase = 0;
   bool pack = p->shared && !p->side[1].in_place;
-  tile_function(r, p);
+  if (p->winograd.out) {
+    ct_plan tile;
+    tg_c_winograd_tile(p, &tile);
+    tile_function(r, &tile);
+  } else tile_function(r, p);
   if (pack) tile_pack_part(r, p, k), phase++;
+  if (p->winograd.out) tile_window_part(r, p, k), phase++;
   tile_run_part(r, p, k, phase++);
   if (p->pieces > 1) tile_combine_part(r, p, k, phase);
 }
