@@ -3,12 +3,15 @@
  *
  * The library lets the GIL go while kernels run (leave, enter), and asks now and
  * then whether a signal has raised an exception, Ctrl-C above all (stop).
- * A fork waits until no kernel runs: the child has one thread only.
+ * A fork waits until no kernel runs: the child has one thread only. A program that
+ * ends while the compiler works for it lets it come to its end, as tg_shutdown does.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "py.h"
 
 #include <time.h>
+
+#include "runtime/tiers.h"
 
 /* Threads inside kernels, and whether one wants to fork; atomic: without the GIL. */
 static _Atomic int running, forking;
@@ -41,6 +44,14 @@ static PyObject *fork_prepare(PyObject *self, PyObject *unused) {
 static PyObject *fork_done(PyObject *self, PyObject *unused) {
   (void)self, (void)unused;
   forking = 0;
+  Py_RETURN_NONE;
+}
+
+static PyObject *finish(PyObject *self, PyObject *unused) {
+  (void)self, (void)unused;
+  Py_BEGIN_ALLOW_THREADS
+  tg_tiers_finish();
+  Py_END_ALLOW_THREADS
   Py_RETURN_NONE;
 }
 
@@ -97,6 +108,7 @@ static PyMethodDef functions[] = {
      "counters()\n--\n\nWhat is alive now, and what has been done since the start."},
     {"fork_prepare", fork_prepare, METH_NOARGS, NULL},
     {"fork_done", fork_done, METH_NOARGS, NULL},
+    {"finish", finish, METH_NOARGS, NULL},
     {"device_names", device_names, METH_NOARGS, NULL},
     {"default_device", default_device, METH_NOARGS, NULL},
     {"set_default_device", set_default_device, METH_O, NULL},

@@ -1,4 +1,5 @@
 """teenygrad: tensors, autograd and training, in C behind teenygrad's Python interface."""
+import atexit
 import os
 import time
 
@@ -19,6 +20,8 @@ def _before_fork():
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_teenygrad.fork_done, after_in_child=_teenygrad.fork_done)
+
+atexit.register(_teenygrad.finish)
 
 __all__ = ["ArgumentError", "Device", "Error", "Function", "Tensor", "dtypes", "from_dlpack", "helpers", "mlops",
            "nn", "ops", "__version__"]
