@@ -1,0 +1,596 @@
+#define BYTES 32
+typedef signed char i8;
+typedef unsigned char u8;
+typedef short i16;
+typedef unsigned short u16;
+typedef int i32;
+typedef unsigned int u32;
+typedef __INT64_TYPE__ i64;
+typedef __UINT64_TYPE__ u64;
+typedef float f32;
+typedef double f64;
+typedef struct tg_c_call {
+  void *const *data;
+  char *shared, *own;
+  i64 bad_index, bad_bound;
+  i32 failed;
+} tg_c_call;
+typedef struct tg_c_phase {
+  void (*run)(tg_c_call *call, i64 job);
+  i64 jobs;
+} tg_c_phase;
+typedef struct tg_c_kernel {
+  const char *name;
+  i64 shared, own;
+  i32 phases;
+  tg_c_phase phase[4];
+} tg_c_kernel;
+typedef struct tg_c_table {
+  i32 abi, count;
+  const tg_c_kernel *const *kernel;
+} tg_c_table;
+#define FN static inline __attribute__((always_inline, unused))
+#define APART static __attribute__((noinline))
+#define LANES_n (BYTES / 4)
+#define LANES_w (BYTES / 8)
+#define UNROLL _Pragma("GCC unroll 16")
+#if defined(__x86_64__)
+#define PIN(v) __asm__("" : "+x"(v))
+#elif defined(__aarch64__)
+#define PIN(v) __asm__("" : "+w"(v))
+#else
+#define PIN(v) (void)0
+#endif
+#define MATH(name) __builtin_##name
+#define COPY(to, from, n) __builtin_memcpy(to, from, n)
+#define VECTOR(T, c) typedef T T##c __attribute__((vector_size(LANES_##c * sizeof(T))));
+#define VECTORS(c) VECTOR(i8, c) VECTOR(u8, c) VECTOR(i16, c) VECTOR(u16, c) VECTOR(i32, c) \
+  VECTOR(u32, c) VECTOR(i64, c) VECTOR(u64, c) VECTOR(f32, c) VECTOR(f64, c)
+VECTORS(n)
+VECTORS(w)
+typedef i32n mn;
+typedef i64w mw;
+#define TO(type, x) __builtin_convertvector(x, type)
+FN mn lanes_n(void) { mn v; UNROLL for (int l = 0; l < LANES_n; l++) v[l] = l; return v; }
+FN mw lanes_w(void) { mw v; UNROLL for (int l = 0; l < LANES_w; l++) v[l] = l; return v; }
+FN mn splat_mn(_Bool x) { return (mn){0} - (i32)x; }
+FN mw splat_mw(_Bool x) { return (mw){0} - (i64)x; }
+#ifdef __clang__
+#define SWAPPED(T, c, B, v, h) ({ \
+    T##c t_; \
+    UNROLL for (int l = 0; l < LANES_##c; l++) t_[l] = v[l ^ h]; \
+    t_; \
+  })
+#else
+#define SWAPPED(T, c, B, v, h) __builtin_shuffle(v, TO(B##c, lanes_##c() ^ h))
+#endif
+#define MOVES(T, c, B) \
+  FN T##c splat_##T##c(T x) { return x - (T##c){0}; } \
+  FN T##c load_##T##c(const T *p) { T##c v; COPY(&v, p, sizeof v); return v; } \
+  FN T##c load_part_##T##c(const T *p, int count) { \
+    T##c v = {0}; \
+    UNROLL for (int l = 0; l < count; l++) v[l] = p[l]; \
+    return v; \
+  } \
+  FN T##c load_if_##T##c(const T *p, m##c m) { \
+    T##c v = {0}; \
+    UNROLL for (int l = 0; l < LANES_##c; l++) if (m[l]) v[l] = p[l]; \
+    return v; \
+  } \
+  FN T##c gather_##T##c(const T *p, i64 step, int count) { \
+    T##c v = {0}; \
+    UNROLL for (int l = 0; l < count; l++) v[l] = p[l * step]; \
+    return v; \
+  } \
+  FN T##c gather_if_##T##c(const T *p, i64 step, m##c m) { \
+    T##c v = {0}; \
+    UNROLL for (int l = 0; l < LANES_##c; l++) if (m[l]) v[l] = p[l * step]; \
+    return v; \
+  } \
+  FN void store_##T##c(T *p, T##c v) { COPY(p, &v, sizeof v); } \
+  FN void store_part_##T##c(T *p, T##c v, int count) { \
+    COPY(p, &v, (unsigned)count * sizeof(T)); \
+  } \
+  FN void scatter_##T##c(T *p, i64 step, T##c v, int count) { \
+    UNROLL for (int l = 0; l < count; l++) p[l * step] = v[l]; \
+  } \
+  FN T##c select_##T##c(m##c m, T##c x, T##c y) { \
+    B##c b = TO(B##c, m); \
+    return (T##c)(((B##c)x & b) | ((B##c)y & ~b)); \
+  } \
+  FN m##c less_##T##c(T##c x, T##c y) { return TO(m##c, x < y); } \
+  FN m##c equal_##T##c(T##c x, T##c y) { return TO(m##c, x == y); } \
+  FN T sum_##T##c(T##c v) { \
+    UNROLL for (int h = LANES_##c / 2; h > 0; h /= 2) v = v + SWAPPED(T, c, B, v, h); \
+    return v[0]; \
+  }
+#define MOVES_OF(c) MOVES(i8, c, i8) MOVES(u8, c, i8) MOVES(i16, c, i16) MOVES(u16, c, i16) \
+  MOVES(i32, c, i32) MOVES(u32, c, i32) MOVES(f32, c, i32)
+MOVES_OF(n)
+MOVES_OF(w)
+MOVES(i64, w, i64)
+MOVES(u64, w, i64)
+MOVES(f64, w, i64)
+#define TURN(T, c) \
+  FN void turn_##T##c(const T *from, i64 ld, T *to, i64 to_ld) { \
+    for (int i = 0; i < LANES_##c; i++) \
+      UNROLL for (int l = 0; l < LANES_##c; l++) to[i * to_ld + l] = from[l * ld + i]; \
+  }
+TURN(f64, w)
+#define INDEXED(T, c, I) \
+  FN T##c at_##T##c##_##I(const T *p, I##c at, m##c m) { \
+    T##c v = {0}; \
+    UNROLL for (int l = 0; l < LANES_##c; l++) if (m[l]) v[l] = p[at[l]]; \
+    return v; \
+  }
+#define INDEXED_OF(c, I) INDEXED(i8, c, I) INDEXED(u8, c, I) INDEXED(i16, c, I) \
+  INDEXED(u16, c, I) INDEXED(i32, c, I) INDEXED(u32, c, I) INDEXED(f32, c, I)
+INDEXED_OF(n, i32)
+INDEXED_OF(w, i32)
+INDEXED_OF(w, i64)
+INDEXED(i64, w, i64) INDEXED(u64, w, i64) INDEXED(f64, w, i64)
+INDEXED(i64, w, i32) INDEXED(u64, w, i32) INDEXED(f64, w, i32)
+#define BOOLS(c) \
+  FN m##c load_b##c(const u8 *p) { return TO(m##c, load_u8##c(p)) != 0; } \
+  FN m##c load_part_b##c(const u8 *p, int n) { return TO(m##c, load_part_u8##c(p, n)) != 0; } \
+  FN m##c load_if_b##c(const u8 *p, m##c m) { return TO(m##c, load_if_u8##c(p, m)) != 0; } \
+  FN m##c gather_b##c(const u8 *p, i64 s, int n) { return TO(m##c, gather_u8##c(p, s, n)) != 0; }\
+  FN m##c gather_if_b##c(const u8 *p, i64 s, m##c m) { \
+    return TO(m##c, gather_if_u8##c(p, s, m)) != 0; \
+  } \
+  FN m##c at_b##c##_i32(const u8 *p, i32##c at, m##c m) { \
+    return TO(m##c, at_u8##c##_i32(p, at, m)) != 0; \
+  } \
+  FN void store_b##c(u8 *p, m##c v) { store_u8##c(p, TO(u8##c, v & 1)); } \
+  FN void store_part_b##c(u8 *p, m##c v, int n) { store_part_u8##c(p, TO(u8##c, v & 1), n); } \
+  FN void scatter_b##c(u8 *p, i64 s, m##c v, int n) { scatter_u8##c(p, s, TO(u8##c, v & 1), n); }\
+  FN m##c select_b##c(m##c m, m##c x, m##c y) { return (x & m) | (y & ~m); } \
+  FN m##c less_b##c(m##c x, m##c y) { return ~x & y; } \
+  FN m##c equal_b##c(m##c x, m##c y) { return ~(x ^ y); } \
+  FN m##c max_b##c(m##c x, m##c y) { return x | y; } \
+  FN _Bool max_of_b##c(m##c v) { \
+    _Bool any = 0; \
+    UNROLL for (int l = 0; l < LANES_##c; l++) any |= v[l] != 0; \
+    return any; \
+  } \
+  FN m##c first_##c(int count) { return lanes_##c() < count; } \
+  FN _Bool any_##c(m##c v) { return max_of_b##c(v); }
+BOOLS(n)
+BOOLS(w)
+FN mw at_bw_i64(const u8 *p, i64w at, mw m) { return TO(mw, at_u8w_i64(p, at, m)) != 0; }
+#if defined(__AVX2__) && BYTES == 32 /* one instruction where there is one */
+#define load_if_f32n(p, m) ((f32n)__builtin_ia32_maskloadps256((const f32n *)(const void *)(p), m))
+#define load_part_f32n(p, count) load_if_f32n(p, first_n(count))
+#ifdef __clang__
+#define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+#define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (i32n){__VA_ARGS__})
+#endif
+#define even_f32n(p) SHUFFLE(load_f32n(p), load_f32n((p) + 7), 0, 2, 4, 6, 9, 11, 13, 15)
+#define gather_f32n(p, step, count) \
+  ((step) == 2 && (count) == LANES_n ? even_f32n(p) : gather_f32n(p, step, count))
+FN void turn_f32n(const f32 *from, i64 ld, f32 *to, i64 to_ld) {
+  f32n r[8], pair[8], four[8];
+  UNROLL for (int i = 0; i < 8; i++) r[i] = load_f32n(from + i * ld);
+  UNROLL for (int i = 0; i < 8; i += 2) {
+    pair[i] = SHUFFLE(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    pair[i + 1] = SHUFFLE(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  UNROLL for (int i = 0; i < 8; i += 4) UNROLL for (int k = 0; k < 2; k++) {
+    four[i + 2 * k] = SHUFFLE(pair[i + k], pair[i + k + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+    four[i + 2 * k + 1] = SHUFFLE(pair[i + k], pair[i + k + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+  }
+  UNROLL for (int k = 0; k < 4; k++) {
+    store_f32n(to + k * to_ld, SHUFFLE(four[k], four[k + 4], 0, 1, 2, 3, 8, 9, 10, 11));
+    store_f32n(to + (k + 4) * to_ld, SHUFFLE(four[k], four[k + 4], 4, 5, 6, 7, 12, 13, 14, 15));
+  }
+}
+#else
+TURN(f32, n)
+#endif
+#define TURN_PART(T, c) \
+  FN void turn_part_##T##c(const T *from, T *to, i64 to_ld, int count) { \
+    T s[LANES_##c * LANES_##c]; \
+    if (count == LANES_##c) { \
+      turn_##T##c(from, LANES_##c, to, to_ld); \
+      return; \
+    } \
+    turn_##T##c(from, LANES_##c, s, LANES_##c); \
+    UNROLL for (int l = 0; l < count; l++) \
+      store_##T##c(to + l * to_ld, load_##T##c(s + l * LANES_##c)); \
+  }
+TURN_PART(f32, n)
+TURN_PART(f64, w)
+#define SCALAR(T) \
+  FN T max_##T(T x, T y) { return x > y || x != x ? x : y; }
+SCALAR(i8) SCALAR(u8) SCALAR(i16) SCALAR(u16) SCALAR(i32) SCALAR(u32) SCALAR(i64) SCALAR(u64)
+SCALAR(f32) SCALAR(f64)
+#define BOUNDS(T, c) \
+  FN T##c above_##T##c(T##c x, T##c y) { return select_##T##c(TO(m##c, x > y), x, y); } \
+  FN T##c below_##T##c(T##c x, T##c y) { return select_##T##c(TO(m##c, x < y), x, y); }
+#define BOUNDS_OF(c) BOUNDS(i8, c) BOUNDS(u8, c) BOUNDS(i16, c) BOUNDS(u16, c) BOUNDS(i32, c) \
+  BOUNDS(u32, c)
+BOUNDS_OF(n)
+BOUNDS_OF(w)
+BOUNDS(i64, w)
+BOUNDS(u64, w)
+#if defined(__AVX2__) && BYTES == 32
+#define above_f32n(x, y) ((f32n)__builtin_ia32_maxps256(x, y))
+#define below_f32n(x, y) ((f32n)__builtin_ia32_minps256(x, y))
+#define above_f32w(x, y) ((f32w)__builtin_ia32_maxps(x, y))
+#define below_f32w(x, y) ((f32w)__builtin_ia32_minps(x, y))
+#define above_f64w(x, y) ((f64w)__builtin_ia32_maxpd256(x, y))
+#define below_f64w(x, y) ((f64w)__builtin_ia32_minpd256(x, y))
+#else
+BOUNDS(f32, n)
+BOUNDS(f32, w)
+BOUNDS(f64, w)
+#endif
+#define ORDER(T, c, B) \
+  FN T##c max_##T##c(T##c x, T##c y) { \
+    return select_##T##c(TO(m##c, x != x), x, above_##T##c(x, y)); \
+  } \
+  FN T max_of_##T##c(T##c v) { \
+    UNROLL for (int h = LANES_##c / 2; h > 0; h /= 2) v = max_##T##c(v, SWAPPED(T, c, B, v, h)); \
+    return v[0]; \
+  }
+#define ORDERS(c) ORDER(i8, c, i8) ORDER(u8, c, i8) ORDER(i16, c, i16) ORDER(u16, c, i16) \
+  ORDER(i32, c, i32) ORDER(u32, c, i32) ORDER(f32, c, i32)
+ORDERS(n)
+ORDERS(w)
+ORDER(i64, w, i64)
+ORDER(u64, w, i64)
+ORDER(f64, w, i64)
+#define DIVISION(T) \
+  FN T div_##T(T x, T y) { \
+    if (y == 0) return 0; \
+    if ((T)-1 < 0 && y == (T)-1) return (T)(0 - (u64)x); \
+    T q = (T)(x / y); \
+    return (T)(q - (x % y != 0 && (x < 0) != (y < 0))); \
+  } \
+  FN T mod_##T(T x, T y) { \
+    if (y == 0 || ((T)-1 < 0 && y == (T)-1)) return 0; \
+    T r = (T)(x % y); \
+    return (T)(r != 0 && (r < 0) != (y < 0) ? r + y : r); \
+  }
+DIVISION(i8) DIVISION(u8) DIVISION(i16) DIVISION(u16) DIVISION(i32) DIVISION(u32)
+DIVISION(i64) DIVISION(u64)
+#define EACH1(name, R, T, c) \
+  FN R##c name##_##T##c(T##c x) { \
+    R##c v; \
+    UNROLL for (int l = 0; l < LANES_##c; l++) v[l] = name##_##T(x[l]); \
+    return v; \
+  }
+#define EACH2(name, T, c) \
+  FN T##c name##_##T##c(T##c x, T##c y) { \
+    T##c v; \
+    UNROLL for (int l = 0; l < LANES_##c; l++) v[l] = name##_##T(x[l], y[l]); \
+    return v; \
+  }
+#define DIVISIONS(T, c) EACH2(div, T, c) EACH2(mod, T, c)
+#define DIVISIONS_OF(c) DIVISIONS(i8, c) DIVISIONS(u8, c) DIVISIONS(i16, c) DIVISIONS(u16, c) \
+  DIVISIONS(i32, c) DIVISIONS(u32, c)
+DIVISIONS_OF(n)
+DIVISIONS_OF(w)
+DIVISIONS(i64, w)
+DIVISIONS(u64, w)
+FN f32 sin_f32(f32 x) { return MATH(sinf)(x); }
+FN f32 sqrt_f32(f32 x) { return MATH(sqrtf)(x); }
+FN f32 trunc_f32(f32 x) { return MATH(truncf)(x); }
+FN f32 pow_f32(f32 x, f32 y) { return MATH(powf)(x, y); }
+FN f64 exp_f64(f64 x) { return MATH(exp)(x); }
+FN f64 log_f64(f64 x) { return MATH(log)(x); }
+FN f64 sin_f64(f64 x) { return MATH(sin)(x); }
+FN f64 sqrt_f64(f64 x) { return MATH(sqrt)(x); }
+FN f64 trunc_f64(f64 x) { return MATH(trunc)(x); }
+FN f64 pow_f64(f64 x, f64 y) { return MATH(pow)(x, y); }
+EACH1(exp, f64, f64, w) EACH1(log, f64, f64, w) EACH1(sin, f64, f64, w)
+EACH1(sqrt, f64, f64, w) EACH1(trunc, f64, f64, w) EACH2(pow, f64, w)
+EACH2(pow, f32, n) EACH2(pow, f32, w)
+EACH1(trunc, f32, f32, n) EACH1(trunc, f32, f32, w) EACH1(sqrt, f32, f32, w)
+#if defined(__AVX2__) && BYTES == 32
+#define sqrt_f32n(x) ((f32n)__builtin_ia32_sqrtps256(x))
+#else
+EACH1(sqrt, f32, f32, n)
+#endif
+#define TRANSCENDENT(c) \
+  FN f32##c exp_f32##c(f32##c x) { \
+    f32##c z = above_f32##c(splat_f32##c(-105.0f), x); \
+    z = below_f32##c(splat_f32##c(90.0f), z); \
+    f32##c t = z * 0.72134752044448170f + 12583039.0f, k = t - 12583039.0f; \
+    f32##c r = z - k * 1.38671875f; \
+    r = r - k * -4.24388880e-4f; \
+    f32##c p = 1.961160015e-4f * r + 1.410447061e-3f; \
+    p = p * r + 8.336103521e-3f; \
+    p = p * r + 4.166126996e-2f; \
+    p = p * r + 1.666661352e-1f; \
+    p = p * r + 5.000003576e-1f; \
+    p = p * r + 1.0f; \
+    p = p * r + 1.0f; \
+    f32##c root = (f32##c)((u32##c)t << 23); \
+    return p * root * root; \
+  } \
+  FN f32##c log_f32##c(f32##c x) { \
+    f32##c zero = {0}, one = zero + 1.0f, inf = zero + __builtin_inff(); \
+    m##c tiny = TO(m##c, x < 1.17549435e-38f); \
+    f32##c scaled = x * select_f32##c(tiny, zero + 8388608.0f, one); \
+    i32##c shifted = (i32##c)scaled - 0x3f3504f3, k = shifted >> 23; \
+    f32##c m = (f32##c)((shifted & 0x7fffff) + 0x3f3504f3) - 1.0f; \
+    f32##c e = TO(f32##c, k) - select_f32##c(tiny, zero + 23.0f, zero), s = m * m; \
+    f32##c p = 7.0376836292e-2f * m - 1.1514610310e-1f; \
+    p = p * m + 1.1676998740e-1f; \
+    p = p * m - 1.2420140846e-1f; \
+    p = p * m + 1.4249322787e-1f; \
+    p = p * m - 1.6668057665e-1f; \
+    p = p * m + 2.0000714765e-1f; \
+    p = p * m - 2.4999993993e-1f; \
+    p = p * m + 3.3333331174e-1f; \
+    p = p * m * s + e * -2.12194440e-4f - 0.5f * s; \
+    f32##c v = m + p + e * 0.693359375f; \
+    v = select_f32##c(TO(m##c, x == inf), inf, v); \
+    v = select_f32##c(TO(m##c, x == zero), -inf, v); \
+    return select_f32##c(TO(m##c, x >= zero), v, zero + __builtin_nanf("")); \
+  } \
+  FN f32##c sin_f32##c(f32##c x) { \
+    f32##c v; \
+    UNROLL for (int l = 0; l < LANES_##c; l++) v[l] = near_sin(x[l]); \
+    return v; \
+  }
+FN f32 near_sin(f32 x) {
+  if (!(x < 1048576.0f && x > -1048576.0f)) return MATH(sinf)(x);
+  f64 shifted = (f64)x * 0.318309886183790672 + 6755399441055744.0;
+  f64 k = shifted - 6755399441055744.0, w = (f64)x - k * 3.14159265160560607910;
+  u64 bits;
+  COPY(&bits, &shifted, 8);
+  f32 r = (f32)(w - k * 1.98418714791870343106e-9), s = r * r;
+  f32 p = 2.6083159809786593541503e-6f * s - 1.981069071916863322258e-4f;
+  p = p * s + 8.33307858556509017944e-3f;
+  p = p * s - 1.6666659712791442871e-1f;
+  p = p * s * r + r;
+  return bits & 1 ? -p : p;
+}
+TRANSCENDENT(n)
+TRANSCENDENT(w)
+FN f32 exp_f32(f32 x) { return exp_f32n(splat_f32n(x))[0]; }
+FN f32 log_f32(f32 x) { return log_f32n(splat_f32n(x))[0]; }
+FN i32 i32_of(f64 x) { return x >= -2147483648.0 && x < 2147483648.0 ? (i32)x : -2147483647 - 1; }
+FN i64 i64_of(f64 x) { return x >= -0x1p63 && x < 0x1p63 ? (i64)x : -0x7fffffffffffffff - 1; }
+FN u64 u64_of(f64 x) { return !(x >= 0x1p63) ? (u64)i64_of(x) : x < 0x1p64 ? (u64)x : 0; }
+#define CONVERT(R, T, by) FN R R##_of_##T(T x) { return (R)by((f64)x); }
+#define CONVERTS(T) CONVERT(i8, T, i32_of) CONVERT(u8, T, i32_of) CONVERT(i16, T, i32_of) \
+  CONVERT(u16, T, i32_of) CONVERT(i32, T, i32_of) CONVERT(u32, T, i64_of) \
+  CONVERT(i64, T, i64_of) CONVERT(u64, T, u64_of)
+CONVERTS(f32)
+CONVERTS(f64)
+#define CONVERT_EACH(R, T, c) \
+  FN R##c R##_of_##T##c(T##c x) { \
+    R##c v; \
+    UNROLL for (int l = 0; l < LANES_##c; l++) v[l] = R##_of_##T(x[l]); \
+    return v; \
+  }
+#define CONVERTS_EACH(T, c) CONVERT_EACH(i8, T, c) CONVERT_EACH(u8, T, c) CONVERT_EACH(i16, T, c)\
+  CONVERT_EACH(u16, T, c) CONVERT_EACH(i32, T, c) CONVERT_EACH(u32, T, c)
+CONVERTS_EACH(f32, n)
+CONVERTS_EACH(f32, w)
+CONVERT_EACH(i64, f32, w) CONVERT_EACH(u64, f32, w)
+CONVERTS_EACH(f64, w) CONVERT_EACH(i64, f64, w) CONVERT_EACH(u64, f64, w)
+FN i64 check(tg_c_call *call, i64 x, i64 bound) {
+  if (x >= 0 && x < bound) return x;
+  if (!call->failed) call->failed = 1, call->bad_index = x, call->bad_bound = bound;
+  return 0;
+}
+#define CHECKS(T, c) \
+  FN T##c check_##T##c(tg_c_call *call, T##c x, i64 bound, int count) { \
+    T##c v = {0}; \
+    UNROLL for (int l = 0; l < count; l++) v[l] = (T)check(call, x[l], bound); \
+    return v; \
+  }
+CHECKS(i32, n)
+CHECKS(i32, w)
+CHECKS(i64, w)
+FN u64 threefry_u64(u64 counter, u64 key) {
+  u32 k[3] = {(u32)key, (u32)(key >> 32), 0};
+  u32 x = (u32)counter + k[0], y = (u32)(counter >> 32) + k[1];
+  const int by[8] = {13, 15, 26, 6, 17, 29, 16, 24};
+  k[2] = k[0] ^ k[1] ^ 0x1BD11BDAu;
+#pragma GCC unroll 20
+  for (int round = 0; round < 20; round++) {
+    x += y;
+    y = (y << by[round % 8] | y >> (32 - by[round % 8])) ^ x;
+    if (round % 4 != 3) continue;
+    u32 s = (u32)round / 4 + 1;
+    x += k[s % 3];
+    y += k[(s + 1) % 3] + s;
+  }
+  return (u64)y << 32 | x;
+}
+FN u64w threefry_u64w(u64w counter, u64w key) {
+  u64w low = (u64w){0} + 0xffffffffu, k[3] = {key & low, key >> 32, key};
+  u64w x = ((counter & low) + k[0]) & low, y = ((counter >> 32) + k[1]) & low;
+  const int by[8] = {13, 15, 26, 6, 17, 29, 16, 24};
+  k[2] = (k[0] ^ k[1] ^ 0x1BD11BDAu) & low;
+#pragma GCC unroll 20
+  for (int round = 0; round < 20; round++) {
+    x = (x + y) & low;
+    y = ((y << by[round % 8] | y >> (32 - by[round % 8])) & low) ^ x;
+    if (round % 4 != 3) continue;
+    u64 s = (u64)round / 4 + 1;
+    x = (x + k[s % 3]) & low;
+    y = (y + k[(s + 1) % 3] + s) & low;
+  }
+  return y << 32 | x;
+}
+#define LATER static __attribute__((noinline, unused))
+LATER void winograd_image(const f32 *from, i64 apart, i64 down, i64 C, i64 h, i64 w, f32 *to,
+                          i64 H, i64 W) {
+  if (h < H || w < W) __builtin_memset(to, 0, (u64)(H * W * C) * sizeof *to);
+  for (i64 y = 0; y < h; y++, from += down, to += W * C)
+    for (i64 c = 0; c < C; c += LANES_n)
+      for (i64 x = 0; x < w; x += LANES_n) {
+        if (c + LANES_n <= C && x + LANES_n <= w) {
+          turn_f32n(from + c * apart + x, apart, to + x * C + c, C);
+          continue;
+        }
+        for (i64 i = x; i < w && i < x + LANES_n; i++)
+          for (i64 k = c; k < C && k < c + LANES_n; k++) to[i * C + k] = from[k * apart + i];
+      }
+}
+#define ROOT 1.41421356237309505f
+FN void winograd_values(const f32n *d, f32n *v) {
+  const f32n even = d[4] - 2 * d[2], odd = ROOT / 2 * (d[3] - 2 * d[1]);
+  const f32n even2 = d[4] - 0.5f * d[2], odd2 = ROOT * (d[3] - 0.5f * d[1]);
+  v[0] = d[0] - 2.5f * d[2] + d[4];
+  v[1] = even + odd;
+  v[2] = even - odd;
+  v[3] = even2 + odd2;
+  v[4] = even2 - odd2;
+  v[5] = d[1] - 2.5f * d[3] + d[5];
+}
+LATER void winograd_tiles(const f32 *x, i64 W, i64 C, i64 out, i64 tiles, f32 *line, f32 *v,
+                          i64 plane) {
+  const i64 row = W * C, room = row + LANES_n;
+  f32n d[6], u[6];
+  for (i64 i = 0; i < row; i += LANES_n) {
+    UNROLL for (int k = 0; k < 6; k++) d[k] = load_f32n(x + k * row + i);
+    winograd_values(d, u);
+    UNROLL for (int k = 0; k < 6; k++) store_f32n(line + k * room + i, u[k]);
+  }
+  for (i64 i = 0; i < 6; i++, line += room, v += 6 * plane)
+    for (i64 t = 0; t < tiles; t++)
+      for (i64 c = 0; c < C; c += LANES_n) {
+        UNROLL for (int k = 0; k < 6; k++) d[k] = load_f32n(line + (t * out + k) * C + c);
+        winograd_values(d, u);
+        UNROLL for (int k = 0; k < 6; k++) store_f32n(v + k * plane + t * C + c, u[k]);
+      }
+}
+FN void winograd_taps(const f32n *g, int r, f32n *u) {
+  f32n even = g[0] + 0.5f * g[2], odd = g[1], even2 = g[0] + 2 * g[2], odd2 = g[1];
+  if (r > 3) odd += 0.5f * g[3], odd2 += 2 * g[3];
+  if (r > 4) even += 0.25f * g[4], even2 += 4 * g[4];
+  odd *= ROOT / 2;
+  odd2 *= ROOT;
+  u[0] = g[0];
+  u[1] = (even + odd) * (-2 / 3.0f);
+  u[2] = (even - odd) * (-2 / 3.0f);
+  u[3] = (even2 + odd2) * (1 / 6.0f);
+  u[4] = (even2 - odd2) * (1 / 6.0f);
+  u[5] = g[r - 1];
+}
+#define WINDOW(r) \
+  LATER void winograd_window_##r(const f32 *g, i64 down, i64 right, i64 apart, i64 C, i64 panel, \
+                                 f32 *to) { \
+    f32n row[6][6], tap[6], u[6]; \
+    for (i64 c = 0; c < C; c++, g += apart) \
+      for (i64 n = 0; n < panel; n += LANES_n) { \
+        for (int x = 0; x < r; x++) { \
+          UNROLL for (int y = 0; y < r; y++) tap[y] = load_f32n(g + y * down + x * right + n); \
+          winograd_taps(tap, r, row[x]); \
+        } \
+        for (int y = 0; y < 6; y++) { \
+          UNROLL for (int x = 0; x < r; x++) tap[x] = row[x][y]; \
+          winograd_taps(tap, r, u); \
+          UNROLL for (int x = 0; x < 6; x++) \
+            store_f32n(to + ((y * 6 + x) * C + c) * panel + n, u[x]); \
+        } \
+      } \
+  }
+WINDOW(3)
+WINDOW(4)
+WINDOW(5)
+FN void winograd_interpolate(const f32n *v, int out, f32n *y) {
+  const f32n even = v[1] + v[2], even2 = v[3] + v[4];
+  const f32n odd = ROOT / 2 * (v[1] - v[2]), odd2 = ROOT * (v[3] - v[4]);
+  y[0] = v[0] + even + even2;
+  y[1] = odd + odd2;
+  if (out > 2) y[2] = 0.5f * even + 2 * even2;
+  if (out > 3) y[3] = 0.5f * odd + 2 * odd2;
+  y[out - 1] += v[5];
+}
+#define RESULTS(out) \
+  LATER void winograd_results_##out(const f32 *v, i64 plane, i64 tiles, i64 panel, f32 *to, \
+                                    i64 ld, i64 W, i64 rows) { \
+    f32n d[6], half[out][6], y[out]; \
+    for (i64 t = 0; t < tiles; t++) \
+      for (i64 n = 0; n < panel; n += LANES_n) { \
+        for (int x = 0; x < 6; x++) { \
+          UNROLL for (int k = 0; k < 6; k++) \
+            d[k] = load_f32n(v + (k * 6 + x) * plane + t * panel + n); \
+          winograd_interpolate(d, out, y); \
+          UNROLL for (int k = 0; k < out; k++) half[k][x] = y[k]; \
+        } \
+        for (int k = 0; k < out && k < rows; k++) { \
+          winograd_interpolate(half[k], out, y); \
+          for (int l = 0; l < out && t * out + l < W; l++) \
+            store_f32n(to + (k * W + t * out + l) * ld + n, y[l]); \
+        } \
+      } \
+  }
+RESULTS(2)
+RESULTS(3)
+RESULTS(4)
+/* sum_512_32_24_24: p0 float32[9437184], p1 float32[401408], p2 float32[800], p3 float32[32] */
+static void k29_part1(tg_c_call *call, i64 job) {
+  f32 *const p0 = call->data[0];
+  const f32 *const p1 = call->data[1];
+  const f32 *const p2 = call->data[2];
+  const f32 *const p3 = call->data[3];
+  const f32 *const p4 = call->data[4];
+  const f32 *const p5 = call->data[5];
+  const i64 first = job * 8, last = first + 8 < 512 ? first + 8 : 512;
+  for (i64 q = first; q < last; q++) {
+    const i64 i0 = q / 1;
+    for (i64 i1 = 0; i1 < 32; i1++) {
+      const f32 v17 = p3[i1];
+      const f32 v35 = p5[i1];
+      for (i64 i2 = 0; i2 < 10; i2++) {
+        for (i64 i4 = 0; i4 < 2; i4++) {
+          for (i64 i5 = 0; i5 < 2; i5++) {
+            i64 b3 = 0;
+            for (; b3 + 8 <= 10; b3 += 8) {
+              {
+                {
+                  const i64 i3 = b3;
+                  const f32n v13 = gather_f32n(p1 + i0 * 12800 + i1 * 400 + i2 * 40 + i3 * 2 + i4 * 20 + i5, 2, 8);
+                  const mn v15 = equal_f32n(v13, splat_f32n(0.0f));
+                  const f32n v16 = gather_f32n(p2 + i0 * 12800 + i1 * 400 + i2 * 40 + i3 * 2 + i4 * 20 + i5, 2, 8);
+                  const f32n v32 = gather_f32n(p4 + i0 * 12800 + i1 * 400 + i2 * 40 + i3 * 4 + i4 * 2 + i5, 4, 8);
+                  f32n v33 = splat_f32n(v17) * v32;
+                  PIN(v33);
+                  const f32n v34 = v16 + v33;
+                  const f32n v36 = v34 + splat_f32n(v35);
+                  const f32n v37 = select_f32n(v15, splat_f32n(0.0f), v36);
+                  scatter_f32n(p0 + i0 * 12800 + i1 * 400 + i2 * 40 + i3 * 2 + i4 * 20 + i5, 2, v37, 8);
+                }
+              }
+            }
+            if (b3 < 10) {
+              {
+                {
+                  const i64 i3 = b3;
+                  const f32n v13 = gather_f32n(p1 + i0 * 12800 + i1 * 400 + i2 * 40 + i3 * 2 + i4 * 20 + i5, 2, 2);
+                  const mn v15 = equal_f32n(v13, splat_f32n(0.0f));
+                  const f32n v16 = gather_f32n(p2 + i0 * 12800 + i1 * 400 + i2 * 40 + i3 * 2 + i4 * 20 + i5, 2, 2);
+                  const f32n v32 = gather_f32n(p4 + i0 * 12800 + i1 * 400 + i2 * 40 + i3 * 4 + i4 * 2 + i5, 4, 2);
+                  f32n v33 = splat_f32n(v17) * v32;
+                  PIN(v33);
+                  const f32n v34 = v16 + v33;
+                  const f32n v36 = v34 + splat_f32n(v35);
+                  const f32n v37 = select_f32n(v15, splat_f32n(0.0f), v36);
+                  scatter_f32n(p0 + i0 * 12800 + i1 * 400 + i2 * 40 + i3 * 2 + i4 * 20 + i5, 2, v37, 2);
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+static void k29_phase0(tg_c_call *call, i64 job) {
+  k29_part1(call, job - 0);
+}
+static const tg_c_kernel k29 = {"map_512_32_20_20", 0, 0, 1, {{k29_phase0, 64}}};
+
+/* sum_512_32_24_24: p0 float32[9437184], p1 float32[9437184], p2 float32[25600], p3 float32[6553600] */
+const tg_c_kernel *keepit = &k29;
