@@ -12,7 +12,8 @@
  * padding) is staged: evaluated once per element into a copy. Ranges along which
  * everything in the expression moves in proportion are one axis of the copy: a
  * window's position and its kernel's offset, so that the copy is a padded image
- * and not 25 of them.
+ * and not 25 of them. Where a window slides over an image, winograd.c may put fewer
+ * multiplications in place of the sum.
  *
  * K is cut into `outer` steps and `inner` ones per step where panels would be too
  * large, and outer steps into pieces where there are few jobs; their sums are
