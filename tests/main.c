@@ -17,6 +17,12 @@ void test_register(test_case *test) {
   *at = test;
 }
 
+bool test_exists(const char *name) {
+  const test_case *t = tests;
+  while (t && strcmp(t->name, name)) t = t->next;
+  return t;
+}
+
 void test_check(bool ok, const char *file, int line, const char *format, ...) {
   checks++;
   if (ok || ++failures > 20) return;

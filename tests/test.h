@@ -22,6 +22,7 @@ typedef struct test_case {
   struct test_case *next;
 } test_case;
 void test_register(test_case *test);
+bool test_exists(const char *name);
 
 #define TEST(name)                                                        \
   static void test_##name(void);                                          \

@@ -54,7 +54,5 @@ double oracle_element(const oracle_input *input, int number, int64_t i);
 /* Runs all cases of that name in every dtype; counts as checks. */
 typedef tg_tensor *(*oracle_op)(tg_tensor *const *x, const oracle_case *c);
 void oracle_run(const char *name, oracle_op op);
-/* How many cases have been run so far by any test. */
-int oracle_names_run(const char **names, int room);
 
 #endif
