@@ -788,7 +788,7 @@ static void conv_by_weights(conv v) {
 
 TEST(backend_convolutions) {
   static const conv shapes[] = {{2, 1, 12, 8, 3, 1, 0}, {3, 5, 9, 7, 3, 1, 0}, {2, 8, 11, 16, 3, 1, 0},
-                                {1, 4, 20, 33, 5, 1, 0}, {5, 3, 7, 2, 2, 1, 0}, {4, 16, 8, 32, 3, 1, 0}};
+                                {1, 4, 20, 33, 5, 1, 0}, {5, 3, 7, 2, 2, 1, 0}, {3, 16, 8, 32, 3, 1, 0}};
   for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
     conv plain = shapes[k], strided = shapes[k];
     plain.tolerance = strided.tolerance = 1e-4;
@@ -1130,6 +1130,7 @@ static void as_c(void (*family)(void), int every, int declined) {
   unit_every = slow && *slow == '1' ? 1 : every;
   unit_seen = unit_done = unit_declined = 0;
   unit_allowed = declined;
+  seed = 1; /* the data are the same whichever tests ran before */
   collecting = true;
   family();
   run_unit();
