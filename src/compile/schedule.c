@@ -242,6 +242,7 @@ static void add_up(tg_graph *g, tg_entry *e) {
   e->cost += tg_op_table[e->node->op].cost;
   if (e->cost > MOST_COST) e->cost = MOST_COST; /* x + x, many times over */
   if (e->work > MOST_COST) e->work = MOST_COST;
+  if (e->wide > e->loads) e->wide = e->loads; /* these were counted once */
 }
 
 /* Two reductions may share a kernel if they are about the same rows. */
