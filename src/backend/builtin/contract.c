@@ -710,7 +710,8 @@ static const int64_t *con_rows(const con_tile *t, int64_t i, int64_t rows, const
       row[r] = t->base + (t->work->lane[0][i + r]) * (int64_t)c->size;
     return t->work->deep[0];
   }
-  const char *panel = t->work->panel[0] + (size_t)(i * t->k) * c->size;
+  int64_t within = i % c->micro->rows; /* a panel of A may take several kernels */
+  const char *panel = t->work->panel[0] + (size_t)((i - within) * t->k + within) * c->size;
   for (int64_t r = 0; r < rows; r++) row[r] = panel + (size_t)r * c->size;
   return t->work->packed;
 }
