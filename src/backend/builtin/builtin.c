@@ -34,7 +34,7 @@ static void builtin_release(void *program) {
 
 static bool builtin_prepare(builtin_program *p, const tg_kernel *kernel) {
   bool suits = false;
-  p->code = tg_bi_code_new(kernel);
+  p->code = tg_bi_code_new(kernel, false);
   if (!p->code) return false;
   p->contract = tg_bi_contract_new(p->code, &suits);
   if (suits) return p->contract;

@@ -36,6 +36,7 @@ typedef struct bi_code {
   int32_t count, nranges, nslots;
   tg_ins *ins;       /* ranges and folded after merging */
   tg_dtype *slot;
+  int64_t *slot_size; /* elements */
   int32_t *row_of;   /* instruction -> row, -1: not affine */
   int64_t *rows;     /* each nranges strides, then the offset */
   uint64_t *moving;  /* per row: ranges with a stride */
@@ -45,7 +46,8 @@ typedef struct bi_code {
   const bi_loops *vector;
 } bi_code;
 
-bi_code *tg_bi_code_new(const tg_kernel *kernel);
+/* generated: for C text, which has its own ways with some indices. */
+bi_code *tg_bi_code_new(const tg_kernel *kernel, bool generated);
 void tg_bi_code_free(bi_code *code);
 static inline const int64_t *bi_row(const bi_code *code, int32_t row) {
   return code->rows + (int64_t)row * (code->nranges + 1);

@@ -13,6 +13,7 @@ void tg_bi_code_free(bi_code *code) {
   if (!code) return;
   tg_free(code->ins);
   tg_free(code->slot);
+  tg_free(code->slot_size);
   tg_free(code->row_of);
   tg_free(code->rows);
   tg_free(code->moving);
@@ -32,12 +33,28 @@ static int64_t split_of(const tg_kernel *kernel, int32_t i) {
   return range->kind == TG_SERIAL ? 0 : d->value.i;
 }
 
+/* Is the range only enlarged: divided by a power of 2, nowhere a remainder, and what
+ * is loaded float32? Lanes along it are one load and a permutation in generated C. */
+static bool split_enlarges(const tg_kernel *kernel, int32_t i, int64_t divisor) {
+  int32_t range = kernel->ins[i].src[0];
+  bool enlarges = (divisor & (divisor - 1)) == 0;
+  uint64_t moves = kernel->ins[range].ranges;
+  for (int32_t k = 0; enlarges && k < kernel->count; k++) {
+    const tg_ins *in = &kernel->ins[k];
+    if (in->op == TG_OP_MOD && in->src[0] == range) enlarges = false;
+    if (in->op == TG_OP_LOAD && (in->ranges & moves))
+      enlarges = kernel->slot[in->slot].dtype == TG_FLOAT32;
+  }
+  return enlarges;
+}
+
 /* Each range is split once, by the first divisor met: the rest becomes a new
  * range, code->rest its number. */
-static void code_split(bi_code *code, const tg_kernel *kernel) {
+static void code_split(bi_code *code, const tg_kernel *kernel, bool generated) {
   memset(code->rest, 0, sizeof code->rest);
   for (int32_t i = 0; i < kernel->count; i++) {
     int64_t divisor = split_of(kernel, i);
+    if (divisor && generated && split_enlarges(kernel, i, divisor)) continue;
     if (!divisor || code->nranges == TG_MAX_RANGES - 1) continue;
     int r = kernel->ins[kernel->ins[i].src[0]].slot;
     if (code->rest[r]) continue;
@@ -48,22 +65,28 @@ static void code_split(bi_code *code, const tg_kernel *kernel) {
   }
 }
 
-static bool code_copy(bi_code *code, const tg_kernel *kernel) {
+static bool code_copy(bi_code *code, const tg_kernel *kernel, bool generated) {
   code->nranges = kernel->nranges;
   memcpy(code->range, kernel->range, sizeof code->range);
-  code_split(code, kernel);
+  code_split(code, kernel, generated);
   size_t count = (size_t)kernel->count, width = (size_t)code->nranges + 1;
   code->count = kernel->count;
   code->nslots = kernel->nslots;
   code->vector = tg_bi_vector();
   code->ins = tg_alloc(count * sizeof *code->ins + 1);
   code->slot = tg_alloc((size_t)kernel->nslots * sizeof *code->slot + 1);
+  code->slot_size = tg_alloc((size_t)kernel->nslots * sizeof *code->slot_size + 1);
   code->row_of = tg_alloc(count * sizeof *code->row_of + 1);
   code->rows = tg_alloc_zero(count * width * sizeof *code->rows + 1);
   code->moving = tg_alloc_zero(count * sizeof *code->moving + 1);
-  if (!code->ins || !code->slot || !code->row_of || !code->rows || !code->moving) return false;
+  if (!code->ins || !code->slot || !code->slot_size || !code->row_of || !code->rows ||
+      !code->moving)
+    return false;
   if (count) memcpy(code->ins, kernel->ins, count * sizeof *code->ins);
-  for (int32_t s = 0; s < kernel->nslots; s++) code->slot[s] = kernel->slot[s].dtype;
+  for (int32_t s = 0; s < kernel->nslots; s++) {
+    code->slot[s] = kernel->slot[s].dtype;
+    code->slot_size[s] = kernel->slot[s].numel;
+  }
   return true;
 }
 
@@ -223,10 +246,10 @@ static void code_masks(bi_code *code) {
   }
 }
 
-bi_code *tg_bi_code_new(const tg_kernel *kernel) {
+bi_code *tg_bi_code_new(const tg_kernel *kernel, bool generated) {
   bi_code *code = tg_alloc_zero(sizeof *code);
   if (!code) return NULL;
-  if (!code_copy(code, kernel)) return tg_bi_code_free(code), NULL;
+  if (!code_copy(code, kernel, generated)) return tg_bi_code_free(code), NULL;
   code_rows(code);
   code_merge(code);
   code_masks(code);

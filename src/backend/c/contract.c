@@ -313,7 +313,7 @@ static void ct_split_folds(const bi_code *code, ct_plan *p) {
 static void ct_tile(ct_plan *p) {
   int64_t n = p->side[1].space.total, vectors = (n + p->width - 1) / p->width;
   int registers = tg_c_vector_bytes() == 64 ? 24 : 12;
-  p->vectors = vectors == 1 ? 1 : vectors == 3 ? 3 : 2;
+  p->vectors = vectors == 1 ? 1 : vectors == 3 ? 3 : registers == 24 && vectors % 4 == 0 ? 4 : 2;
   p->rows = registers / p->vectors;
   if (p->rows > 12) p->rows = 12;
   int64_t m = p->side[0].space.total;

@@ -56,7 +56,7 @@ typedef struct tg_c_table {
  * would rather load B once per sum. Sums of products in tiles, and polynomials, are
  * left to fused multiply-add. */
 #if defined(__x86_64__)
-#define PIN(v) __asm__("" : "+x"(v))
+#define PIN(v) __asm__("" : "+v"(v))
 #elif defined(__aarch64__)
 #define PIN(v) __asm__("" : "+w"(v))
 #else
@@ -202,6 +202,7 @@ FN mw at_bw_i64(const u8 *p, i64w at, mw m) { return TO(mw, at_u8w_i64(p, at, m)
 #else
 #define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (i32n){__VA_ARGS__})
 #endif
+#define permute_f32n(v, at) ((f32n)__builtin_ia32_permvarsf256(v, at))
 #define even_f32n(p) SHUFFLE(load_f32n(p), load_f32n((p) + 7), 0, 2, 4, 6, 9, 11, 13, 15)
 #define gather_f32n(p, step, count) \
   ((step) == 2 && (count) == LANES_n ? even_f32n(p) : gather_f32n(p, step, count))
@@ -222,8 +223,74 @@ FN void turn_f32n(const f32 *from, i64 ld, f32 *to, i64 to_ld) {
     store_f32n(to + (k + 4) * to_ld, SHUFFLE(four[k], four[k + 4], 4, 5, 6, 7, 12, 13, 14, 15));
   }
 }
+#elif defined(__AVX512DQ__) && BYTES == 64
+#define BITS(m) ((unsigned short)__builtin_ia32_cvtd2mask512(m))
+#define ASM512(op, x, y) ({                                                                      \
+    f32n r_;                                                                                     \
+    __asm__(op " %2, %1, %0" : "=v"(r_) : "v"(x), "v"(y));                                       \
+    r_;                                                                                          \
+  })
+FN f32n load_bits(const f32 *p, unsigned bits) {
+  return (f32n)__builtin_ia32_loadups512_mask((const void *)p, (f32n){0}, (unsigned short)bits);
+}
+FN void store_bits(f32 *p, f32n v, unsigned bits) {
+  __builtin_ia32_storeups512_mask((void *)p, v, (unsigned short)bits);
+}
+#define load_if_f32n(p, m) load_bits(p, BITS(m))
+#define load_part_f32n(p, count) load_bits(p, (1u << (count)) - 1)
+#define store_part_f32n(p, v, count) store_bits(p, v, (1u << (count)) - 1)
+#define at_f32n_i32(p, at, m) \
+  ((f32n)__builtin_ia32_gathersiv16sf((f32n){0}, (const void *)(p), at, BITS(m), 4))
+#define permute_f32n(v, at) ASM512("vpermps", at, v)
+#ifdef __clang__
+#define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+#define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (i32n){__VA_ARGS__})
+#endif
+FN f32n even_f32n(const f32 *p, int count) {
+  f32n low = count < 8 ? load_part_f32n(p, 2 * count - 1) : load_f32n(p), high = {0};
+  if (count > 8) high = load_bits(p + 16, (1u << (2 * count - 17)) - 1);
+  return SHUFFLE(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+#define gather_f32n(p, step, count) \
+  ((step) == 2 ? even_f32n(p, count) : gather_f32n(p, step, count))
+/* Four times: of two rows h apart, h columns of each go into the other. */
+#define SWAP_512(h, low, high)                                                                   \
+  UNROLL for (int i = 0; i < 16; i++) if (!(i & h)) {                                            \
+    f32n x = r[i], y = r[i + h];                                                                 \
+    r[i] = SHUFFLE(x, y, low);                                                                   \
+    r[i + h] = SHUFFLE(x, y, high);                                                              \
+  }
+#define LOW_8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
+#define HIGH_8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
+#define LOW_4 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27
+#define HIGH_4 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31
+#define LOW_2 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define HIGH_2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+#define LOW_1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
+#define HIGH_1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
+FN void turn_f32n(const f32 *from, i64 ld, f32 *to, i64 to_ld) {
+  f32n r[16];
+  UNROLL for (int i = 0; i < 16; i++) r[i] = load_f32n(from + i * ld);
+  SWAP_512(8, LOW_8, HIGH_8)
+  SWAP_512(4, LOW_4, HIGH_4)
+  SWAP_512(2, LOW_2, HIGH_2)
+  SWAP_512(1, LOW_1, HIGH_1)
+  UNROLL for (int i = 0; i < 16; i++) store_f32n(to + i * to_ld, r[i]);
+}
 #else
 TURN(f32, n)
+#endif
+/* Elements that lie side by side, some more than once: positions `at` do not fall, nor
+ * rise by more than 1 from lane to lane. The memory holds `size`. */
+#ifdef permute_f32n
+FN f32n near_f32n(const f32 *p, i32n at, mn m, i32 size) {
+  const i32 first = at[0];
+  const mn there = (mn)((u32n)(lanes_n() + first) < (u32n){0} + (u32)size);
+  return (f32n)((i32n)permute_f32n(load_if_f32n(p + first, there), at - first) & m);
+}
+#else
+#define near_f32n(p, at, m, size) at_f32n_i32(p, at, m)
 #endif
 /* The first `count` rows of the turned square go to rows to_ld apart. */
 #define TURN_PART(T, c)                                                                          \
@@ -264,7 +331,12 @@ BOUNDS(u64, w)
 #define above_f64w(x, y) ((f64w)__builtin_ia32_maxpd256(x, y))
 #define below_f64w(x, y) ((f64w)__builtin_ia32_minpd256(x, y))
 #else
+#ifdef ASM512
+#define above_f32n(x, y) ASM512("vmaxps", x, y)
+#define below_f32n(x, y) ASM512("vminps", x, y)
+#else
 BOUNDS(f32, n)
+#endif
 BOUNDS(f32, w)
 BOUNDS(f64, w)
 #endif
@@ -338,6 +410,8 @@ EACH2(pow, f32, n) EACH2(pow, f32, w)
 EACH1(trunc, f32, f32, n) EACH1(trunc, f32, f32, w) EACH1(sqrt, f32, f32, w)
 #if defined(__AVX2__) && BYTES == 32
 #define sqrt_f32n(x) ((f32n)__builtin_ia32_sqrtps256(x))
+#elif defined(ASM512)
+FN f32n sqrt_f32n(f32n x) { __asm__("vsqrtps %0, %0" : "+v"(x)); return x; }
 #else
 EACH1(sqrt, f32, f32, n)
 #endif

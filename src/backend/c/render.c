@@ -77,7 +77,7 @@ static bool render_contract(c_render *r, c_kernel *k, bool *found) {
 
 tg_c_rendered tg_c_render(const tg_kernel *kernel, int number, tg_text *out) {
   int64_t before = out->count;
-  bi_code *code = tg_bi_code_new(kernel);
+  bi_code *code = tg_bi_code_new(kernel, true);
   c_kernel *k = tg_alloc_zero(sizeof *k);
   c_render r = {.code = code, .out = out, .number = number, .lane = -1, .unroll = 1};
   r.done = code ? tg_alloc_zero((size_t)code->count + 1) : NULL;

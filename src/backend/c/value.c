@@ -214,6 +214,24 @@ static c_expr cv_wrap(tg_dtype dtype, bool vector, c_expr e) {
   return cv_print("(%s)(%.2900s)", tg_c_type(dtype), e.at);
 }
 
+/* The logarithm of a divisor that is a power of 2; -1: it is not, or not constant. */
+static int cv_shift(const bi_code *code, const tg_ins *in) {
+  const tg_ins *by = &code->ins[in->src[1]];
+  bool constant = by->op == TG_OP_CONST && !tg_dtype_is_float(by->dtype) && by->value.i > 0;
+  if (!constant || by->dtype == TG_BOOL || (by->value.i & (by->value.i - 1))) return -1;
+  return __builtin_ctzll((uint64_t)by->value.i);
+}
+
+/* Division of integers rounds down, as a shift does. */
+static c_expr cv_divide(const c_render *r, const tg_ins *in, tg_dtype from, bool vector,
+                        c_expr x, c_expr y) {
+  int shift = cv_shift(r->code, in);
+  const char *name = in->op == TG_OP_DIV ? "div" : "mod";
+  if (shift < 0) return cv_call(name, r, from, vector, x.at, y.at);
+  if (in->op == TG_OP_DIV) return cv_print("%.900s >> %d", x.at, shift);
+  return cv_print("%.900s & %lld", x.at, (1LL << shift) - 1);
+}
+
 static c_expr cv_binary(const c_render *r, const tg_ins *in, bool vector) {
   tg_dtype from = r->code->ins[in->src[0]].dtype;
   c_expr x = tg_c_use(r, in->src[0], vector), y = tg_c_use(r, in->src[1], vector);
@@ -226,8 +244,8 @@ static c_expr cv_binary(const c_render *r, const tg_ins *in, bool vector) {
     case TG_OP_OR: return cv_infix(x.at, "|", y.at);
     case TG_OP_XOR: return cv_infix(x.at, "^", y.at);
     case TG_OP_DIV:
-      return real ? cv_infix(x.at, "/", y.at) : cv_call("div", r, from, vector, x.at, y.at);
-    case TG_OP_MOD: return cv_call("mod", r, from, vector, x.at, y.at);
+      return real ? cv_infix(x.at, "/", y.at) : cv_divide(r, in, from, vector, x, y);
+    case TG_OP_MOD: return cv_divide(r, in, from, vector, x, y);
     case TG_OP_MAX:
       if (truth) return cv_infix(x.at, "|", y.at);
       return cv_call("max", r, from, vector, x.at, y.at);
@@ -311,12 +329,27 @@ static c_expr cv_load_row(const c_render *r, const tg_ins *in, const char *at, i
   return cv_print("gather_if_%s(%.900s, %lld, %.200s)", type.at, at, (long long)step, mask.at);
 }
 
+/* Does the index rise by 0 or 1 from lane to lane? As where an image is enlarged. */
+static bool cv_creeps(const c_render *r, int32_t i) {
+  const tg_ins *in = &r->code->ins[i];
+  int32_t row = r->code->row_of[i];
+  if (row >= 0) return bi_row(r->code, row)[r->lane] == 1;
+  if (in->op == TG_OP_DIV) return cv_shift(r->code, in) >= 0 && cv_creeps(r, in->src[0]);
+  if (in->op != TG_OP_ADD) return false;
+  bool first = tg_c_is_vector(r, in->src[0]), second = tg_c_is_vector(r, in->src[1]);
+  return first != second && cv_creeps(r, in->src[first ? 0 : 1]);
+}
+
 static c_expr cv_load_indexed(const c_render *r, const tg_ins *in) {
   c_expr type = tg_c_name(r, in->dtype), at = tg_c_use(r, in->src[0], true);
   c_expr mask = cv_print("splat_m%c(1)", r->suffix);
   if (in->src[1] >= 0) mask = tg_c_use(r, in->src[1], true);
   if (r->part) mask = cv_print("%.100s & first_%c(%d)", mask.at, r->suffix, r->part);
   const char *index = r->suffix == 'n' ? "i32" : "i64";
+  int64_t size = r->code->slot_size[in->slot];
+  if (!strcmp(type.at, "f32n") && size <= INT32_MAX && cv_creeps(r, in->src[0]))
+    return cv_print("near_f32n(p%d, %.200s, %.300s, %lld)", in->slot, at.at, mask.at,
+                    (long long)size);
   return cv_print("at_%s_%s(p%d, %.200s, %.300s)", type.at, index, in->slot, at.at, mask.at);
 }
 
