@@ -51,28 +51,37 @@ static int wg_slider(const ct_plan *p, int d) {
   return -1;
 }
 
-/* Does it pay? Multiplications of the plain sum over those of this one, in which
- * the additions for a tile count as many multiplications as take the same time. */
-static double wg_gain(const ct_plan *p, const ct_winograd *w) {
-  double channels = (double)w->channels, filters = (double)p->across;
-  double high = (double)wg_size(p, 0), wide = (double)wg_size(p, 1), taps = w->taps;
-  double tiles = (double)((wg_size(p, 0) + w->out - 1) / w->out * w->across);
-  double plain = high * wide * taps * taps * channels * filters;
-  return plain / (tiles * (1.1 * WG_POINTS * channels * filters + 180 * channels + 90 * filters));
+/* Tiles with those that only fill up products, if `y` rows of tiles go at once. */
+static int64_t wg_filled(const ct_plan *p, const ct_winograd *w, int64_t rows, int64_t y) {
+  int64_t padded = (y * w->across + p->rows - 1) / p->rows * p->rows;
+  int64_t rest = (rows % y * w->across + p->rows - 1) / p->rows * p->rows;
+  return rows / y * padded + rest;
 }
 
 /* Tile rows at once: few tiles that only fill up, and both sides of the products
  * near. */
 static int64_t wg_at_once(const ct_plan *p, const ct_winograd *w, int64_t rows) {
-  int64_t best = 1, least = 0;
-  for (int64_t y = 1; y <= rows; y++) {
+  int64_t best = 1, least = wg_filled(p, w, rows, 1);
+  for (int64_t y = 2; y <= rows; y++) {
     int64_t padded = (y * w->across + p->rows - 1) / p->rows * p->rows;
-    int64_t rest = (rows % y * w->across + p->rows - 1) / p->rows * p->rows;
-    int64_t total = rows / y * padded + rest;
-    if (y > 1 && WG_POINTS * 4 * padded * (w->channels + p->panel) > WG_NEAR) break;
-    if (y == 1 || total <= least) best = y, least = total;
+    if (WG_POINTS * 4 * padded * (w->channels + p->panel) > WG_NEAR) break;
+    int64_t total = wg_filled(p, w, rows, y);
+    if (total <= least) best = y, least = total;
   }
   return best;
+}
+
+/* Does it pay? Multiplications of the plain sum over those of this one, in which
+ * the additions for a tile count as many multiplications as take the same time. */
+static double wg_gain(const ct_plan *p, const ct_winograd *w) {
+  double channels = (double)w->channels, filters = (double)p->across;
+  double high = (double)wg_size(p, 0), wide = (double)wg_size(p, 1), taps = w->taps;
+  int64_t rows = (wg_size(p, 0) + w->out - 1) / w->out;
+  double tiles = (double)(rows * w->across);
+  double filled = (double)wg_filled(p, w, rows, wg_at_once(p, w, rows));
+  double plain = high * wide * taps * taps * channels * filters;
+  return plain / (1.1 * WG_POINTS * filled * channels * filters +
+                  tiles * (180 * channels + 90 * filters));
 }
 
 bool tg_c_winograd_plan(const c_render *r, ct_plan *p) {
