@@ -655,6 +655,23 @@ TEST(backend_unpool) {
   }
 }
 
+/* An image enlarged by a power of 2, with a border that has no source. */
+TEST(backend_enlarged) {
+  for (int64_t K = 2; K < 5; K++)
+    for (int64_t border = 0; border < 2; border++) {
+      begin();
+      int64_t N = 2, O = K == 2 ? 19 : 7, H = O * K + border;
+      int32_t x = slot(TG_FLOAT32, N * O * O), m = slot(TG_FLOAT32, N * H * H);
+      int32_t o = slot(TG_FLOAT32, N * H * H), n = loop(N), y = loop(H), z = loop(H);
+      int32_t from = add(add(mul(n, O * O), mul(tg_ix_div(&B, y, K), O)), tg_ix_div(&B, z, K));
+      int32_t gate = tg_ir_and(&B, less(y, tg_ir_int(&B, O * K)), less(z, tg_ir_int(&B, O * K)));
+      int32_t at = add(add(mul(n, H * H), mul(y, H)), z);
+      int32_t value = tg_ir_load(&B, x, from, border ? gate : -1);
+      store(o, at, op(TG_OP_MUL, value, load(m, at)));
+      compare(&B, 0, "enlarged");
+    }
+}
+
 /* ---- scatter */
 
 TEST(backend_scatter) {
@@ -1078,9 +1095,13 @@ static void run_case(const unit_case *c, const tg_c_kernel *code) {
   arena_free(k, &other);
 }
 
+static int unit_images; /* kernels whose lanes run over an image's copy */
+
 static void run_unit(void) {
   tg_c_why why = {{0}};
   if (!unit) return;
+  for (const char *at = unit->text.at; (at = strstr(at, "b = image + ")); at++) unit_images++;
+  for (const char *at = unit->text.at; (at = strstr(at, "i64 *columns = ")); at++) unit_images++;
   bool sealed = tg_unit_seal(unit, unit_count, &why);
   bool good = sealed && (tg_unit_find(unit, &why) || tg_unit_build(unit, false, &why));
   test_check(good, __FILE__, __LINE__, "no unit, with \"%s\" and others: %s", unit_cases[0].name, why.text);
@@ -1147,6 +1168,7 @@ static void c_elementwise(void) {
   test_backend_division_by_constants();
   test_backend_bitcasts();
   test_backend_unpool();
+  test_backend_enlarged();
 }
 TEST(c_kernels_elementwise) { as_c(c_elementwise, 1, 0); }
 
@@ -1217,6 +1239,41 @@ static void c_windows(void) {
   }
 }
 TEST(c_kernels_windows) { as_c(c_windows, 1, 0); }
+
+/* Lanes along an image, or along what is summed (c/image.c): few filters, rows that are
+ * no whole vectors, paddings, an operand that is a mask times something enlarged. */
+static void c_masked(conv v) {
+  begin();
+  int64_t P = v.H - v.K + 1, Q = (P + 1) / 2;
+  int32_t g = slot(TG_FLOAT32, v.N * v.O * P * P), small = slot(TG_FLOAT32, v.N * v.O * Q * Q),
+          x = slot(TG_FLOAT32, v.N * v.C * v.H * v.H), o = slot(TG_FLOAT32, v.O * v.C * v.K * v.K);
+  int32_t oc = loop(v.O), c = loop(v.C), a = loop(v.K), b = loop(v.K);
+  int32_t n = fold(v.N), y = fold(P), z = fold(P);
+  int32_t X = load(x, at4(n, v.C * v.H * v.H, c, v.H * v.H, add(y, a), v.H, add(z, b)));
+  int32_t G = load(g, at4(n, v.O * P * P, oc, P * P, y, P, z));
+  int32_t S = load(small, at4(n, v.O * Q * Q, oc, Q * Q, tg_ix_div(&B, y, 2), Q, tg_ix_div(&B, z, 2)));
+  int32_t mask = tg_ir_alu(&B, TG_OP_CMPLT, TG_BOOL, S, G, -1);
+  G = op(TG_OP_MUL, cast(mask, TG_FLOAT32), S);
+  int32_t sum = tg_ir_reduce(&B, TG_OP_ADD, op(TG_OP_MUL, X, G), bit(n) | bit(y) | bit(z));
+  store(o, at4(oc, v.C * v.K * v.K, c, v.K * v.K, a, v.K, b), sum);
+  compare(&B, v.tolerance, "convolution by weights, masked");
+}
+
+static void c_images(void) {
+  static const conv shapes[] = {{9, 1, 28, 8, 3, 1, 1e-4}, {8, 3, 19, 5, 3, 1, 1e-4}, {11, 2, 22, 10, 5, 1, 1e-4},
+                                {8, 1, 30, 33, 3, 1, 1e-4}, {3, 6, 13, 4, 2, 1, 1e-4}};
+  for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
+    conv_forward(shapes[k], TG_FLOAT32);
+    conv_by_input(shapes[k]);
+    conv_by_weights(shapes[k]);
+    c_masked(shapes[k]);
+  }
+}
+TEST(c_kernels_images) {
+  unit_images = 0;
+  as_c(c_images, 1, 0);
+  CHECK(unit_images > 8); /* of 20 kernels most go this way, with any vectors */
+}
 
 static void c_random(void) {
   test_backend_random_elementwise();

@@ -57,7 +57,7 @@ static int64_t ct_far(const int64_t *row, int range) {
 }
 
 /* Ranges of the mask as one index, those that step furthest along `row` first. */
-static void ct_space_of(const bi_code *code, uint64_t ranges, const int64_t *row, ct_space *s) {
+void tg_c_space_of(const bi_code *code, uint64_t ranges, const int64_t *row, ct_space *s) {
   s->count = 0;
   for (; ranges; ranges &= ranges - 1) {
     int r = __builtin_ctzll(ranges), at = s->count++;
@@ -84,8 +84,8 @@ static bool ct_classify(const bi_code *code, ct_plan *p) {
   const int64_t *store = ct_store_row(code);
   uint64_t in[2], loops = code->loops;
   for (int s = 0; s < 2; s++) in[s] = code->ins[p->side[s].value].ranges & loops;
-  for (int s = 0; s < 2; s++) ct_space_of(code, in[s] & ~in[1 - s], store, &p->side[s].space);
-  ct_space_of(code, (in[0] & in[1]) | (loops & ~in[0] & ~in[1]), store, &p->batch);
+  for (int s = 0; s < 2; s++) tg_c_space_of(code, in[s] & ~in[1 - s], store, &p->side[s].space);
+  tg_c_space_of(code, (in[0] & in[1]) | (loops & ~in[0] & ~in[1]), store, &p->batch);
   double m = (double)p->side[0].space.total, n = (double)p->side[1].space.total, k = 1;
   for (int r = 0; r < code->nranges; r++)
     if (code->folds >> r & 1) k *= (double)code->range[r].size;
@@ -185,30 +185,20 @@ static void ct_sort_axes(ct_side *side, const int64_t *row) {
     }
 }
 
-/* The copy of a staged operand for one position of the batch and the outer folds,
- * and the row along which it is read. Of M's first range it holds what the job
- * needs, if nothing else moves along with it. */
-static void ct_copy(const bi_code *code, ct_plan *p, ct_side *side) {
-  uint64_t ranges = tg_c_ranges(&side->space) | tg_c_ranges(&p->inner);
+const int64_t *tg_c_main_row(const bi_code *code, const ct_side *side, bool *needed) {
+  ct_mark_rows(code, side->value, needed);
+  return ct_main_row(code, needed);
+}
+
+/* Strides of the copy, and the row along which it is read. */
+static void ct_strides(const bi_code *code, const ct_plan *p, ct_side *side, int64_t pitch) {
   int64_t ratio;
-  ct_mark_rows(code, side->value, p->needed);
-  side->axes = 0;
-  for (uint64_t left = ranges & code->ins[side->value].ranges; left; left &= left - 1)
-    ct_axis_add(code, side, __builtin_ctzll(left), p->needed);
-  ct_sort_axes(side, ct_main_row(code, p->needed));
   memset(side->row, 0, (size_t)(code->nranges + 1) * sizeof *side->row);
   side->copy = 1;
-  int first = side->space.range[0];
-  for (int a = 0; a < side->axes; a++) { /* the job's part: outermost, if it can be */
-    ct_axis axis = side->axis[a];
-    axis.part = axis.ranges == UINT64_C(1) << first;
-    if (axis.part && a < side->axes - 1) {
-      memmove(&side->axis[1], &side->axis[0], (size_t)a * sizeof axis);
-      side->axis[0] = axis;
-    } else side->axis[a].part = false;
-  }
   for (int a = side->axes - 1; a >= 0; a--) {
     ct_axis *axis = &side->axis[a];
+    if (a == side->axes - 2 && pitch > side->copy) side->copy = pitch;
+    if (a == side->axes - 3 && pitch) side->copy = tg_c_up(side->copy, p->width);
     axis->stride = side->copy;
     for (uint64_t left = axis->ranges; left; left &= left - 1) {
       int range = __builtin_ctzll(left);
@@ -219,6 +209,28 @@ static void ct_copy(const bi_code *code, ct_plan *p, ct_side *side) {
     side->row[code->nranges] -= axis->low * axis->stride;
     side->copy *= axis->part ? 1 : axis->size;
   }
+}
+
+/* The copy of a staged operand for one position of the batch and the outer folds.
+ * parts: of M's first range it holds what the job needs, if nothing else moves along
+ * with it. */
+void tg_c_copy(const bi_code *code, ct_plan *p, ct_side *side, bool parts, int64_t pitch) {
+  uint64_t ranges = tg_c_ranges(&side->space) | tg_c_ranges(&p->inner);
+  const int64_t *row = tg_c_main_row(code, side, p->needed);
+  side->axes = 0;
+  for (uint64_t left = ranges & code->ins[side->value].ranges; left; left &= left - 1)
+    ct_axis_add(code, side, __builtin_ctzll(left), p->needed);
+  ct_sort_axes(side, row);
+  int first = side->space.range[0];
+  for (int a = 0; a < side->axes; a++) { /* the job's part: outermost, if it can be */
+    ct_axis axis = side->axis[a];
+    axis.part = parts && axis.ranges == UINT64_C(1) << first;
+    if (axis.part && a < side->axes - 1) {
+      memmove(&side->axis[1], &side->axis[0], (size_t)a * sizeof axis);
+      side->axis[0] = axis;
+    } else side->axis[a].part = false;
+  }
+  ct_strides(code, p, side, pitch);
 }
 
 /* ---- which side is which */
@@ -238,7 +250,7 @@ static bool ct_direct(const bi_code *code, const ct_plan *p, const ct_side *b) {
 }
 
 /* Nanoseconds per multiplication with side b as B, roughly. */
-static double ct_cost(const bi_code *code, const ct_plan *p, int b, bool turned) {
+double tg_c_cost(const bi_code *code, const ct_plan *p, int b, bool turned) {
   const ct_side *A = &p->side[1 - b], *B = &p->side[b];
   double m = (double)A->space.total, n = (double)B->space.total, w = (double)p->width;
   double vectors = (double)((B->space.total + p->width - 1) / p->width);
@@ -269,7 +281,7 @@ static bool ct_orient(const bi_code *code, ct_plan *p) {
   uint64_t lane = UINT64_C(1) << p->lane;
   bool in[2] = {tg_c_ranges(&p->side[0].space) & lane, tg_c_ranges(&p->side[1].space) & lane};
   if (!in[0] && !in[1]) return false;
-  if (ct_cost(code, p, 0, in[1]) < ct_cost(code, p, 1, in[0])) {
+  if (tg_c_cost(code, p, 0, in[1]) < tg_c_cost(code, p, 1, in[0])) {
     ct_side swap = p->side[0];
     p->side[0] = p->side[1];
     p->side[1] = swap;
@@ -281,7 +293,7 @@ static bool ct_orient(const bi_code *code, ct_plan *p) {
 
 /* ---- blocks */
 
-static int64_t ct_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+int64_t tg_c_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 /* Splits K: the ranges that step least along A are inner, while what a job packs
  * of B, or reads of it for one tile, stays in the cache. */
@@ -292,26 +304,26 @@ static void ct_split_folds(const bi_code *code, ct_plan *p) {
   if (!row) row = ct_main_row(code, p->needed);
   if (!row) row = ct_store_row(code);
   ct_space all;
-  ct_space_of(code, code->folds, row, &all);
+  tg_c_space_of(code, code->folds, row, &all);
   uint64_t batch = tg_c_ranges(&p->batch), inner = 0;
   bool same = !(code->ins[p->side[1].value].ranges & batch);
   p->shared = same && p->batch.total > 1;
   int64_t total = 1, size = (int64_t)tg_dtype_size(p->dtype);
   int64_t lanes = p->shared || p->side[1].in_place ? 2 * p->width
-                                                   : ct_up(p->side[1].space.total, p->width);
+                                                   : tg_c_up(p->side[1].space.total, p->width);
   for (int s = all.count - 1; s >= 0; s--) {
     int64_t next = total * all.size[s];
     if (total > 1 && next * lanes * size > CT_PANEL) break;
     inner |= UINT64_C(1) << all.range[s];
     total = next;
   }
-  ct_space_of(code, inner, row, &p->inner);
-  ct_space_of(code, code->folds & ~inner, row, &p->outer);
+  tg_c_space_of(code, inner, row, &p->inner);
+  tg_c_space_of(code, code->folds & ~inner, row, &p->outer);
   if (same && p->outer.total == 1) p->shared = true;
 }
 
 static void ct_tile(ct_plan *p) {
-  int64_t n = p->side[1].space.total, vectors = (n + p->width - 1) / p->width;
+  int64_t vectors = (p->n + p->width - 1) / p->width;
   int registers = tg_c_vector_bytes() == 64 ? 24 : 12;
   p->vectors = vectors == 1 ? 1 : vectors == 3 ? 3 : registers == 24 && vectors % 4 == 0 ? 4 : 2;
   p->rows = registers / p->vectors;
@@ -321,7 +333,7 @@ static void ct_tile(ct_plan *p) {
   int64_t tiles = (m + most - 1) / most; /* few: no rows for nothing */
   p->rows = tiles < 8 ? (int)((m + tiles - 1) / tiles) : most;
   p->panel = p->vectors * (int)p->width;
-  p->across = ct_up(n, p->panel);
+  p->across = tg_c_up(p->n, p->panel);
 }
 
 /* Cuts the first inner fold so that what a tile reads of B stays in the nearest
@@ -353,7 +365,7 @@ static void ct_halve(const ct_plan *p, int64_t jobs, int64_t inner, int64_t *chu
                      int64_t *panels) {
   const ct_space *m = &p->side[0].space;
   int64_t size = tg_dtype_size(p->dtype), all = p->across / p->panel;
-  bool cut_n = p->side[1].space.count == 1 && p->side[0].in_place;
+  bool cut_n = p->side[1].space.count == 1 && p->side[0].in_place && p->lanes == CT_ALONG_N;
   bool packs = !p->shared && !p->side[1].in_place;
   for (;;) {
     int64_t rows = *chunk * inner, columns = *panels * p->panel;
@@ -381,8 +393,8 @@ static void ct_blocks(ct_plan *p) {
   ct_halve(p, jobs, inner, &chunk, &panels);
   if (part && A->copy * size * chunk > CT_PANEL) chunk = CT_PANEL / (A->copy * size);
   if (chunk < 1) chunk = 1;
-  if (inner == 1 && chunk < m->size[0]) chunk = ct_up(chunk, p->turned ? 24 : p->rows);
-  if (p->winograd.out && m->count == 2) chunk = ct_up(chunk, p->winograd.out);
+  if (inner == 1 && chunk < m->size[0]) chunk = tg_c_up(chunk, p->turned ? 24 : p->rows);
+  if (p->winograd.out && m->count == 2) chunk = tg_c_up(chunk, p->winograd.out);
   p->chunk = chunk < m->size[0] ? chunk : m->size[0];
   p->chunks = (m->size[0] + p->chunk - 1) / p->chunk;
   p->panels = panels;
@@ -390,29 +402,47 @@ static void ct_blocks(ct_plan *p) {
   p->ld = panels * p->panel;
   p->block = p->chunk * inner;
   if (part) A->copy *= p->chunk;
-  p->padded = ct_up(ct_up(p->block, p->rows), p->width);
+  p->padded = tg_c_up(tg_c_up(p->block, p->rows), p->width);
 }
 
 static int64_t ct_take(int64_t *at, int64_t bytes) {
   int64_t here = *at;
-  *at = ct_up(here + bytes, 64);
+  *at = tg_c_up(here + bytes, 64);
   return here;
 }
 
 static void ct_layout(ct_plan *p, c_kernel *k) {
   int64_t size = tg_dtype_size(p->dtype), own = 0;
-  int64_t panel = p->across * p->inner.total * size;
+  int64_t panel = p->lanes == CT_ALONG_N ? p->across * p->inner.total * size : 0;
+  int64_t image = p->lanes == CT_ALONG_N ? 0 : p->side[1].copy + p->panel;
   p->at_rows = ct_take(&own, p->padded * 8);
   p->at_sums = ct_take(&own, p->padded * p->ld * size);
   p->at_turned = ct_take(&own, p->turned ? p->padded * p->ld * size : 0);
   p->at_copy = ct_take(&own, p->side[0].in_place ? 0 : p->side[0].copy * size);
   p->at_panel = ct_take(&own, p->shared || p->side[1].in_place ? 0 : panel);
+  p->at_image = ct_take(&own, image * size);
   bool packed = p->shared && !p->side[1].in_place;
   p->at_shared = ct_take(&k->shared, packed ? panel * p->outer.total : 0);
   if (p->winograd.out) tg_c_winograd_layout(p, k, ct_take, &own);
+  if (p->lanes == CT_ALONG_K) tg_c_dots_layout(p, ct_take, &own);
   if (own > k->own) k->own = own;
   int64_t jobs = p->batch.total * p->chunks * p->parts * p->pieces;
   p->at_pieces = ct_take(&k->shared, p->pieces > 1 ? jobs * p->padded * p->ld * size : 0);
+}
+
+/* Panels of B, and A in place or staged. false: its copy would be too large. */
+static bool ct_operands(const bi_code *code, ct_plan *p) {
+  ct_side *A = &p->side[0], *B = &p->side[1];
+  const size_t row = (size_t)(code->nranges + 1) * sizeof *A->row;
+  B->in_place = ct_direct(code, p, B);
+  p->n = B->space.total;
+  ct_split_folds(code, p);
+  ct_tile(p);
+  if (B->in_place && p->across != B->space.total) B->in_place = false;
+  if (A->in_place) memcpy(A->row, ct_load_row(code, A), row);
+  else tg_c_copy(code, p, A, true, 0);
+  if (B->in_place) memcpy(B->row, ct_load_row(code, B), row);
+  return A->in_place || A->copy * tg_dtype_size(p->dtype) <= 16 * CT_PANEL;
 }
 
 bool tg_c_contract_plan(c_render *r, ct_plan *p, c_kernel *k) {
@@ -421,18 +451,11 @@ bool tg_c_contract_plan(c_render *r, ct_plan *p, c_kernel *k) {
   p->width = tg_c_vector_bytes() / tg_dtype_size(p->dtype);
   for (int s = 0; s < 2; s++) ct_in_place(code, &p->side[s]);
   if (!ct_orient(code, p)) return false;
-  ct_side *A = &p->side[0], *B = &p->side[1];
-  B->in_place = ct_direct(code, p, B);
-  ct_split_folds(code, p);
-  ct_tile(p);
-  if (B->in_place && p->across != B->space.total) B->in_place = false;
-  const size_t row = (size_t)(code->nranges + 1) * sizeof *A->row;
-  if (A->in_place) memcpy(A->row, ct_load_row(code, A), row);
-  else ct_copy(code, p, A);
-  if (B->in_place) memcpy(B->row, ct_load_row(code, B), row);
-  if (!A->in_place && A->copy * tg_dtype_size(p->dtype) > 16 * CT_PANEL) return false;
-  if (tg_c_winograd_plan(r, p)) B->in_place = false, p->shared = true;
-  ct_cut(p);
+  if (!tg_c_dots_plan(code, p) && !tg_c_image_plan(code, p)) {
+    if (!ct_operands(code, p)) return false;
+    if (tg_c_winograd_plan(r, p)) p->side[1].in_place = false, p->shared = true;
+  }
+  if (p->lanes != CT_ALONG_K) ct_cut(p);
   ct_blocks(p);
   if (p->padded * p->ld > 1 << 20) return false;
   ct_layout(p, k);

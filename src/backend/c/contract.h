@@ -1,5 +1,6 @@
-/* c/contract: the plan of a sum of products, made by contract.c, written by
- * panel.c (operands), winograd.c (windows) and tile.c (the rest). */
+/* c/contract: the plan of a sum of products, made by contract.c and image.c (lanes
+ * along an image), written by panel.c (operands), winograd.c (windows) and tile.c (the
+ * rest). */
 #ifndef TG_C_CONTRACT_H
 #define TG_C_CONTRACT_H
 
@@ -44,8 +45,18 @@ typedef struct ct_winograd {
   int64_t at_rows, at_image, at_line, at_tiles, at_sums, at_window;
 } ct_winograd;
 
+/* Where lanes run (image.c for the last two). */
+typedef enum ct_lanes {
+  CT_ALONG_N,      /* along panels of B */
+  CT_ALONG_IMAGE,  /* along N, which are rows and columns of an image: over its copy */
+  CT_ALONG_K       /* along K: each sum is a vector until the job's end */
+} ct_lanes;
+
 typedef struct ct_plan {
   tg_dtype dtype;
+  ct_lanes lanes;
+  int64_t pitch;          /* from row to row of the image's copy, and of what goes along */
+  int64_t n;              /* lanes along N: its total, or those of the image's rows */
   int32_t reduce;
   ct_side side[2];        /* 0: A, broadcast along M; 1: B, vectors along N */
   ct_space batch, outer, inner; /* the folds: one step of `outer` after the other */
@@ -60,11 +71,12 @@ typedef struct ct_plan {
   bool shared;            /* B is packed once, by jobs of its own */
   int lane;               /* of the epilogue */
   bool turned;            /* its lanes run along M: the block is transposed */
-  int64_t at_rows, at_sums, at_turned, at_copy, at_panel; /* own scratch */
+  int64_t at_rows, at_sums, at_turned, at_copy, at_panel, at_image; /* own scratch */
   int64_t at_shared, at_pieces;                           /* shared scratch */
   int64_t work;           /* multiplications */
   int64_t row_memory[2][TG_MAX_RANGES + 1];
   bool *needed, *epilogue;
+  int64_t at_columns, at_dots, length; /* lanes along K: own scratch; a row's elements */
   ct_winograd winograd;
 } ct_plan;
 
@@ -78,8 +90,25 @@ void tg_c_winograd_layout(ct_plan *p, c_kernel *k, int64_t (*take)(int64_t *at, 
 void tg_c_winograd_tile(const ct_plan *p, ct_plan *tile);
 void tg_c_winograd_window(c_render *r, const ct_plan *p);
 void tg_c_winograd_sums(c_render *r, const ct_plan *p);
-/* Code that fills the copy of A, or panel j of B at `to`. */
-void tg_c_stage(c_render *r, const ct_plan *p);
+/* Lanes along an image, or along K, where that is better. false: it is not. */
+bool tg_c_image_plan(const bi_code *code, ct_plan *p);
+bool tg_c_dots_plan(const bi_code *code, ct_plan *p);
+void tg_c_dots_layout(ct_plan *p, int64_t (*take)(int64_t *at, int64_t bytes), int64_t *own);
+void tg_c_dots_function(c_render *r, const ct_plan *p); /* the tile, k<number>_tile */
+/* Before the outer folds; for one step of them, from `a` and `image`; after them. */
+void tg_c_dots_begin(c_render *r, const ct_plan *p);
+void tg_c_dots_tiles(c_render *r, const ct_plan *p);
+void tg_c_dots_sums(c_render *r, const ct_plan *p);
+/* Helpers of contract.c. tg_c_copy plans the copy of a staged side; pitch: between the
+ * two innermost axes, if it is more than the inner one's size. tg_c_cost: nanoseconds per
+ * multiplication with side b as B, roughly. */
+int64_t tg_c_up(int64_t n, int64_t to);
+void tg_c_space_of(const bi_code *code, uint64_t ranges, const int64_t *row, ct_space *s);
+void tg_c_copy(const bi_code *code, ct_plan *p, ct_side *side, bool parts, int64_t pitch);
+const int64_t *tg_c_main_row(const bi_code *code, const ct_side *side, bool *needed);
+double tg_c_cost(const bi_code *code, const ct_plan *p, int b, bool turned);
+/* Code that fills the copy of side s (`copy` of A, `image` of B), or panel j of B at `to`. */
+void tg_c_stage(c_render *r, const ct_plan *p, int s);
 void tg_c_pack(c_render *r, const ct_plan *p);
 /* The folded index of a space as text, times `factor`: "i0 * 24 + i1". */
 c_expr tg_c_index(const c_render *r, const ct_space *space, int64_t factor);

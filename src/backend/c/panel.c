@@ -67,10 +67,11 @@ static void cp_begin(c_render *r, const ct_plan *p, const ct_side *side, int lan
   tg_c_set_lane(r, p->needed, lane);
 }
 
-/* ---- the copy of A */
+/* ---- the copy of A, or of B where lanes run over it */
 
-static void cp_stage_body(c_render *r, const ct_plan *p) {
-  const ct_side *A = &p->side[0];
+static void cp_stage_body(c_render *r, const ct_plan *p, int s) {
+  const ct_side *A = &p->side[s];
+  const char *name = s ? "image" : "copy";
   char to[1024];
   int64_t row[TG_MAX_RANGES + 1] = {0};
   for (int a = 0; a < A->axes; a++) {
@@ -79,13 +80,16 @@ static void cp_stage_body(c_render *r, const ct_plan *p) {
   }
   c_expr at = tg_c_row(r->code, row);
   tg_c_level(r, p->needed);
-  snprintf(to, sizeof to, A->axis[0].part ? "copy + %.900s - low * %lld" : "copy + %.900s", at.at,
-           (long long)A->axis[0].stride);
+  snprintf(to, sizeof to, A->axis[0].part ? "%s + %.900s - low * %lld" : "%s + %.900s", name,
+           at.at, (long long)A->axis[0].stride);
   cp_store(r, p, A->value, to, 1);
 }
 
-void tg_c_stage(c_render *r, const ct_plan *p) {
-  const ct_side *A = &p->side[0];
+static void cp_stage_a(c_render *r, const ct_plan *p) { cp_stage_body(r, p, 0); }
+static void cp_stage_b(c_render *r, const ct_plan *p) { cp_stage_body(r, p, 1); }
+
+void tg_c_stage(c_render *r, const ct_plan *p, int s) {
+  const ct_side *A = &p->side[s];
   const ct_axis *last = &A->axis[A->axes - 1];
   uint64_t open = r->open;
   bool *before = tg_alloc((size_t)r->code->count + 1);
@@ -115,7 +119,7 @@ void tg_c_stage(c_render *r, const ct_plan *p) {
   char low[32], high[32];
   snprintf(low, sizeof low, "%lld", (long long)last->low);
   snprintf(high, sizeof high, "%lld", (long long)(last->low + last->size));
-  tg_c_lanes(r, last->range, last->size, low, high, cp_stage_body, p);
+  tg_c_lanes(r, last->range, last->size, low, high, s ? cp_stage_b : cp_stage_a, p);
   for (int a = 0; a < A->axes; a++) tg_c_close(r);
   r->open = open;
   r->lane = -1;

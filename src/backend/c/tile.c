@@ -21,8 +21,9 @@ static void tile_function(c_render *r, const ct_plan *p) {
   snprintf(vec, sizeof vec, "%s%c", type, p->dtype == TG_FLOAT32 ? 'n' : 'w');
   uint64_t inner = tg_c_ranges(&p->inner);
   c_expr a = tg_c_row_of(r, p->side[0].row, inner, false);
-  c_expr b = p->side[1].in_place ? tg_c_row_of(r, p->side[1].row, inner, false)
-                                 : tg_c_index(r, &p->inner, p->panel);
+  bool rows = p->side[1].in_place || p->lanes == CT_ALONG_IMAGE;
+  c_expr b = rows ? tg_c_row_of(r, p->side[1].row, inner, false)
+                  : tg_c_index(r, &p->inner, p->panel);
   tg_c_open(r, "APART void k%d_tile(const %s *a, const i64 *row, const %s *b, %s *c, _Bool add) {",
             r->number, type, type, type);
   tg_c_line(r, "const %s *p[%d];", type, p->rows);
@@ -99,7 +100,7 @@ static void tile_pack_part(c_render *r, const ct_plan *p, c_kernel *k) {
 /* Where job `job` works: its part of M, its position in the batch. */
 static void tile_place(c_render *r, const ct_plan *p) {
   long long size = (long long)p->side[0].space.size[0], chunk = (long long)p->chunk;
-  long long n = (long long)p->side[1].space.total, panels = (long long)(p->across / p->panel);
+  long long n = (long long)p->n, panels = (long long)(p->across / p->panel);
   tg_c_line(r, "const i64 part = job / %lld %% %lld, batch = job / %lld;", (long long)p->parts,
             (long long)p->chunks, (long long)(p->parts * p->chunks));
   tg_c_line(r, "const i64 j0 = job %% %lld * %lld, j1 = j0 + %lld < %lld ? j0 + %lld : %lld;",
@@ -151,12 +152,15 @@ static void tile_operands(c_render *r, const ct_plan *p) {
     tg_c_line(r, "const %s *a = p%d + %.2000s;", type, A->slot, at.at);
   } else {
     tg_c_line(r, "%s *copy = (%s *)(call->own + %lld);", type, type, (long long)p->at_copy);
-    tg_c_stage(r, p);
+    tg_c_stage(r, p, 0);
     tg_c_line(r, "const %s *a = copy + %lld - low * %lld;", type,
               (long long)A->row[r->code->nranges],
               (long long)(A->axis[0].part ? A->axis[0].stride : 0));
   }
-  if (!B->in_place && !p->shared) {
+  if (p->lanes != CT_ALONG_N) {
+    tg_c_line(r, "%s *image = (%s *)(call->own + %lld);", type, type, (long long)p->at_image);
+    tg_c_stage(r, p, 1);
+  } else if (!B->in_place && !p->shared) {
     tg_c_line(r, "%s *panel = (%s *)(call->own + %lld);", type, type, (long long)p->at_panel);
     tg_c_open(r, "for (i64 j = j0; j < j1; j++) {");
     tg_c_line(r, "%s *to = panel + j * %lld;", type, panel);
@@ -170,7 +174,10 @@ static void tile_panel(c_render *r, const ct_plan *p) {
   const ct_side *B = &p->side[1];
   const char *type = tg_c_type(p->dtype);
   long long panel = (long long)(p->inner.total * p->panel);
-  if (B->in_place) {
+  if (p->lanes == CT_ALONG_IMAGE) {
+    tg_c_line(r, "const %s *b = image + %lld + j * %d;", type, (long long)B->row[r->code->nranges],
+              p->panel);
+  } else if (B->in_place) {
     uint64_t around = tg_c_ranges(&p->batch) | tg_c_ranges(&p->outer);
     c_expr at = tg_c_row_of(r, B->row, around, true);
     tg_c_line(r, "const %s *b = p%d + %.2000s + j * %d;", type, B->slot, at.at, p->panel);
@@ -188,8 +195,9 @@ static void tile_multiply(c_render *r, const ct_plan *p) {
   tile_operands(r, p);
   int first = p->inner.range[0];
   int64_t a_cut = p->side[0].row[first] * p->cut;
-  int64_t b_cut = p->side[1].in_place ? p->side[1].row[first] * p->cut
-                                      : p->inner.stride[0] * p->panel * p->cut;
+  bool moves = p->side[1].in_place || p->lanes == CT_ALONG_IMAGE;
+  int64_t b_cut = moves ? p->side[1].row[first] * p->cut
+                        : p->inner.stride[0] * p->panel * p->cut;
   tg_c_line(r, "for (i64 cut = 0; cut < %lld; cut++)", (long long)p->cuts);
   tg_c_open(r, "for (i64 j = j0; j < j1; j++) {");
   tile_panel(r, p);
@@ -200,6 +208,17 @@ static void tile_multiply(c_render *r, const ct_plan *p) {
             (long long)p->ld, p->panel);
   tg_c_close(r);
   tg_c_close(r);
+}
+
+/* Vectors along K: what lies between the rows of the copies counts as 0. */
+static void tile_dots(c_render *r, const ct_plan *p) {
+  tg_c_dots_begin(r, p);
+  tg_c_open(r, "for (i64 o = from; o < to_; o++) {");
+  tg_c_split(r, &p->outer, "o");
+  tile_operands(r, p);
+  tg_c_dots_tiles(r, p);
+  tg_c_close(r);
+  tg_c_dots_sums(r, p);
 }
 
 /* ---- the epilogue */
@@ -222,6 +241,8 @@ static void tile_epilogue_body(c_render *r, const ct_plan *p) {
   const ct_space *m = &p->side[0].space, *n = &p->side[1].space;
   c_expr rows = tg_c_index(r, m, p->turned ? 1 : p->ld);
   c_expr columns = tg_c_index(r, n, p->turned ? p->padded : 1);
+  if (p->lanes == CT_ALONG_IMAGE)
+    columns = tg_c_row_of(r, p->side[1].row, tg_c_ranges(n), false);
   long long inner = (long long)(p->block / p->chunk) * (p->turned ? 1 : (long long)p->ld);
   const char *load = r->part ? "load_part_" : "load_";
   char count[16] = "";
@@ -284,6 +305,7 @@ static void tile_lane_loop(c_render *r, const ct_plan *p, const ct_space *s, int
 static int tile_joined(const c_render *r, const ct_plan *p, const ct_space *s) {
   int first = s->count - 1;
   int64_t size = s->size[first];
+  if (p->lanes == CT_ALONG_IMAGE) return first; /* rows are a pitch apart */
   while (first > 0 && tile_follows(r->code, p->epilogue, s->range[first - 1], p->lane, size)) {
     bool cut = p->turned && first == 1 && p->chunks > 1;
     if (cut && p->chunk * size % p->width) break;
@@ -339,7 +361,8 @@ static void tile_run_part(c_render *r, const ct_plan *p, c_kernel *k, int phase)
     tg_c_winograd_sums(r, p);
   } else {
     tile_rows(r, p);
-    tile_multiply(r, p);
+    if (p->lanes == CT_ALONG_K) tile_dots(r, p);
+    else tile_multiply(r, p);
   }
   if (p->pieces == 1) tile_epilogue(r, p);
   tg_c_close(r);
@@ -371,7 +394,8 @@ void tg_c_contract_write(c_render *r, ct_plan *p, c_kernel *k) {
     ct_plan tile;
     tg_c_winograd_tile(p, &tile);
     tile_function(r, &tile);
-  } else tile_function(r, p);
+  } else if (p->lanes == CT_ALONG_K) tg_c_dots_function(r, p);
+  else tile_function(r, p);
   if (pack) tile_pack_part(r, p, k), phase++;
   if (p->winograd.out) tile_window_part(r, p, k), phase++;
   tile_run_part(r, p, k, phase++);
