@@ -67,6 +67,15 @@ accuracy=$(sed -n 's/^test accuracy \(.*\) %/\1/p' "$tmp/out")
 check "accuracy $accuracy is not above 93" awk "BEGIN { exit !($accuracy + 0 > 93) }"
 echo "mnist: test accuracy $accuracy %, $(cat "$tmp/err")"
 
+# With plain vectors, which every machine has; a set it does not have is an error.
+TG_ISA=base "$bin/mnist" --data "$data" >"$tmp/out" 2>"$tmp/err"
+check 'mnist fails with TG_ISA=base' test $? -eq 0
+plain=$(sed -n 's/^test accuracy \(.*\) %/\1/p' "$tmp/out")
+check "accuracy $plain is not above 93" awk "BEGIN { exit !($plain + 0 > 93) }"
+TG_ISA=abacus "$bin/mnist" --data "$data" >"$tmp/out" 2>"$tmp/err"
+check 'mnist runs with TG_ISA=abacus' test $? -ne 0
+check 'no word on TG_ISA' grep -q 'TG_ISA is abacus, and this machine has: base' "$tmp/err"
+
 # The same with generated C, which takes over while it trains.
 TG_JIT=async TG_CACHE_DIR=$tmp/cache "$bin/mnist" --data "$data" >"$tmp/out" 2>"$tmp/err"
 check 'mnist fails with TG_JIT=async' test $? -eq 0

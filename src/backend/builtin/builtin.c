@@ -7,6 +7,7 @@
  * own, and they run one after the other.
  */
 #include "backend/builtin/builtin.h"
+#include "backend/isa.h"
 
 static _Atomic int64_t interpreted;
 
@@ -56,6 +57,7 @@ static builtin_program *builtin_nest(const tg_kernel *kernel) {
 
 static void *builtin_compile(const tg_kernel *kernel) {
   tg_kernel **parts;
+  if (!tg_isa_check()) return NULL;
   builtin_program *first = NULL, **at = &first;
   int count = tg_kernel_split(kernel, &parts);
   if (count < 2) return count < 0 ? NULL : builtin_nest(kernel);

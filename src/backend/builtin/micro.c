@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 
+#include "backend/isa.h"
+
 #define BM_UNROLL _Pragma("GCC unroll 16")
 #ifdef __clang__
 #undef BM_UNROLL
@@ -82,10 +84,9 @@
 
 const bi_micros *tg_bi_micro_of(bool float64) {
 #ifdef __x86_64__
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
-    return float64 ? &bm_micros_avx512_f64 : &bm_micros_avx512_f32;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    return float64 ? &bm_micros_avx2_f64 : &bm_micros_avx2_f32;
+  tg_isa isa = tg_isa_get();
+  if (isa == TG_ISA_AVX512) return float64 ? &bm_micros_avx512_f64 : &bm_micros_avx512_f32;
+  if (isa == TG_ISA_AVX2) return float64 ? &bm_micros_avx2_f64 : &bm_micros_avx2_f32;
 #endif
   return float64 ? &bm_micros_base_f64 : &bm_micros_base_f32;
 }

@@ -9,6 +9,8 @@
 
 #include <math.h>
 
+#include "backend/isa.h"
+
 #define BV_SCALAR(name) \
   static void bv_##name(int64_t n, void *out, const void *x, const void *y, const void *z)
 
@@ -162,10 +164,8 @@ BV_GUARDED(8, uint64_t)
 
 const bi_loops *tg_bi_vector(void) {
 #ifdef BV_X86
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-    return &bv_loops_avx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &bv_loops_avx2;
+  if (tg_isa_get() == TG_ISA_AVX512) return &bv_loops_avx512;
+  if (tg_isa_get() == TG_ISA_AVX2) return &bv_loops_avx2;
 #endif
   return &bv_loops_base;
 }

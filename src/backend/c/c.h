@@ -12,6 +12,7 @@
 #ifndef TG_C_H
 #define TG_C_H
 
+#include "backend/isa.h"
 #include "compile/ir.h"
 
 #define TG_C_ABI 1 /* part of the cache key: changes with the structs below */
@@ -58,11 +59,8 @@ void tg_text_free(tg_text *text);
 typedef enum tg_c_rendered { TG_C_FAILED = -1, TG_C_DECLINED = 0, TG_C_DONE = 1 } tg_c_rendered;
 tg_c_rendered tg_c_render(const tg_kernel *kernel, int number, tg_text *out);
 
-/* Bytes of a vector register of this machine. A unit begins with the line
- * "#define BYTES n", then the prelude. */
-int tg_c_vector_bytes(void);
-
-/* The text every unit begins with: lines, ended by NULL. */
+/* The text every unit begins with, after the line "#define BYTES n", the bytes of a vector
+ * register: lines, ended by NULL. */
 extern const char *const tg_c_prelude[];
 
 #endif

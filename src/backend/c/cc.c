@@ -32,9 +32,21 @@ extern char **environ;
 enum { CC_WORDS = 16 };
 /* Kernels say what is a vector; looking for more costs time and finds little. */
 static const char *const cc_flags[] = {
-    "-O2", "-fno-tree-vectorize", "-fno-tree-slp-vectorize", "-march=native", "-std=gnu11",
+    "-O2", "-fno-tree-vectorize", "-fno-tree-slp-vectorize", "-std=gnu11",
     "-ffp-contract=fast", "-fno-math-errno", "-fwrapv", "-fPIC", "-shared", "-w", "-pipe",
     "-x", "c"};
+
+/* For this machine, or for what TG_ISA says: names that old compilers know too. */
+static const char *cc_machine(void) {
+#if defined(__x86_64__)
+  static const char *const flags[TG_ISA_COUNT] = {
+      [TG_ISA_BASE] = "-march=x86-64", [TG_ISA_AVX2] = "-march=haswell",
+      [TG_ISA_AVX512] = "-march=skylake-avx512"};
+  return tg_isa_given() ? flags[tg_isa_get()] : "-march=native";
+#else
+  return "-mcpu=native";
+#endif
+}
 
 void tg_c_because(tg_c_why *why, const char *format, ...) {
   va_list args;
@@ -105,11 +117,11 @@ static bool cc_choose(cc_command *c, tg_c_why *why) {
 
 /* ---- what decides the result */
 
-/* -march=native means this CPU: what the system says of it, but for what changes
+/* Native means this CPU: what the system says of it, but for what changes
  * from moment to moment. */
 static void cc_cpu(tg_sha256 *s) {
   char line[4096];
-  int bytes = tg_c_vector_bytes();
+  int bytes = tg_isa_vector_bytes();
   tg_sha256_add(s, &bytes, sizeof bytes);
   FILE *f = fopen("/proc/cpuinfo", "re");
   while (f && fgets(line, sizeof line, f)) {
@@ -130,6 +142,7 @@ bool tg_c_compiler_identity(tg_sha256 *s, tg_c_why *why) {
   for (int i = 1; i < c.words; i++) tg_sha256_add(s, c.word[i], strlen(c.word[i]) + 1);
   for (size_t i = 0; i < sizeof cc_flags / sizeof *cc_flags; i++)
     tg_sha256_add(s, cc_flags[i], strlen(cc_flags[i]) + 1);
+  tg_sha256_add(s, cc_machine(), strlen(cc_machine()) + 1);
   cc_cpu(s);
   return true;
 }
@@ -143,6 +156,7 @@ static bool cc_spawn(cc_command *c, const char *source, const char *object, cons
   args[n++] = c->word[0];
   for (size_t i = 0; i < sizeof cc_flags / sizeof *cc_flags; i++)
     args[n++] = (char *)(uintptr_t)cc_flags[i];
+  args[n++] = (char *)(uintptr_t)cc_machine();
   for (int i = 1; i < c->words; i++) args[n++] = c->word[i];
   args[n++] = (char *)(uintptr_t)source;
   args[n++] = (char *)(uintptr_t)"-o";

@@ -324,7 +324,7 @@ static void ct_split_folds(const bi_code *code, ct_plan *p) {
 
 static void ct_tile(ct_plan *p) {
   int64_t vectors = (p->n + p->width - 1) / p->width;
-  int registers = tg_c_vector_bytes() == 64 ? 24 : 12;
+  int registers = tg_isa_vector_bytes() == 64 ? 24 : 12;
   p->vectors = vectors == 1 ? 1 : vectors == 3 ? 3 : registers == 24 && vectors % 4 == 0 ? 4 : 2;
   p->rows = registers / p->vectors;
   if (p->rows > 12) p->rows = 12;
@@ -448,7 +448,7 @@ static bool ct_operands(const bi_code *code, ct_plan *p) {
 bool tg_c_contract_plan(c_render *r, ct_plan *p, c_kernel *k) {
   const bi_code *code = r->code;
   if (!ct_find(code, p) || !ct_classify(code, p)) return false;
-  p->width = tg_c_vector_bytes() / tg_dtype_size(p->dtype);
+  p->width = tg_isa_vector_bytes() / tg_dtype_size(p->dtype);
   for (int s = 0; s < 2; s++) ct_in_place(code, &p->side[s]);
   if (!ct_orient(code, p)) return false;
   if (!tg_c_dots_plan(code, p) && !tg_c_image_plan(code, p)) {

@@ -31,7 +31,7 @@ static double im_waste(const ct_plan *p) {
  * one per sum, one per load, two where loads cross cache lines, and ten until a sum
  * can be added to again. */
 static void im_tile(ct_plan *p, int64_t m, int64_t n, int row_load, int column_load) {
-  int registers = tg_c_vector_bytes() == 64 ? 24 : 12;
+  int registers = tg_isa_vector_bytes() == 64 ? 24 : 12;
   int64_t least = INT64_MAX;
   for (int v = 1; v <= IM_TILE; v++) {
     int64_t most = registers / v < 12 ? registers / v : 12, tiles = (m + most - 1) / most;
@@ -198,8 +198,8 @@ void tg_c_dots_layout(ct_plan *p, int64_t (*take)(int64_t *at, int64_t bytes), i
 
 void tg_c_dots_function(c_render *r, const ct_plan *p) {
   int rows = p->rows, columns = p->vectors, width = (int)p->width;
-  tg_c_open(r, "APART void k%d_tile(const f32 *a, const i64 *row, const f32 *b, const i64 *column, "
-               "f32 *c, _Bool add) {", r->number);
+  tg_c_open(r, "APART void k%d_tile(const f32 *a, const i64 *row, const f32 *b, "
+               "const i64 *column, f32 *c, _Bool add) {", r->number);
   tg_c_line(r, "const f32 *p[%d], *q[%d];", rows, columns);
   tg_c_line(r, "f32n s[%d][%d], x[%d];", rows, columns, columns);
   tg_c_line(r, "UNROLL for (int j = 0; j < %d; j++) q[j] = b + column[j];", columns);
@@ -258,8 +258,8 @@ void tg_c_dots_sums(c_render *r, const ct_plan *p) {
   int rows = p->rows, columns = p->vectors;
   tg_c_line(r, "for (i64 m = 0; m < count; m++)");
   tg_c_open(r, "  for (i64 n = 0; n < %lld; n++) {", (long long)p->n);
-  tg_c_line(r, "const i64 tile = m / %d * %lld + n / %d, at = m %% %d * %d + n %% %d;", rows, across,
-            columns, rows, columns, columns);
+  tg_c_line(r, "const i64 tile = m / %d * %lld + n / %d, at = m %% %d * %d + n %% %d;", rows,
+            across, columns, rows, columns, columns);
   tg_c_line(r, "sums[m * %lld + n] = sum_f32n(load_f32n(dots + (tile * %d + at) * %lld));",
             (long long)p->ld, rows * columns, width);
   tg_c_close(r);

@@ -138,7 +138,7 @@ static double cn_access(const bi_code *code, const tg_ins *in, int lane, double 
 /* The stage with `lane` over lanes. */
 static double cn_stage_cost(const c_render *r, const cn_nest *n, const cn_stage *s, int lane) {
   const bi_code *code = r->code;
-  double size = (double)cn_size(r, lane), width = tg_c_vector_bytes() / 4.0;
+  double size = (double)cn_size(r, lane), width = tg_isa_vector_bytes() / 4.0;
   double vectors = (double)(((int64_t)size + (int64_t)width - 1) / (int64_t)width);
   double vector = vectors / size, cost = 0;
   for (int32_t i = 0; i < code->count; i++) {

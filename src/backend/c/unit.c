@@ -18,7 +18,7 @@ tg_unit *tg_unit_new(void) {
   tg_unit *u = tg_alloc_zero(sizeof *u);
   if (!u) return NULL;
   atomic_init(&u->refs, 1);
-  tg_text_add(&u->text, "#define BYTES %d\n", tg_c_vector_bytes());
+  tg_text_add(&u->text, "#define BYTES %d\n", tg_isa_vector_bytes());
   for (int i = 0; tg_c_prelude[i]; i++) tg_text_add(&u->text, "%s", tg_c_prelude[i]);
   return u;
 }

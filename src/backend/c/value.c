@@ -107,14 +107,6 @@ bool tg_c_is_vector(const c_render *r, int32_t ins) {
   return r->lane >= 0 && (r->code->ins[ins].ranges >> r->lane & 1);
 }
 
-int tg_c_vector_bytes(void) {
-#ifdef __x86_64__
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")) return 64;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 32;
-#endif
-  return 16;
-}
-
 /* Does a vector of instruction i need 8-byte elements? */
 static bool cv_is_wide(const bi_code *code, int32_t i) {
   const tg_ins *in = &code->ins[i];
@@ -129,7 +121,7 @@ void tg_c_set_lane(c_render *r, const bool *needed, int lane) {
   for (int32_t i = 0; i < r->code->count; i++)
     if (needed[i] && tg_c_is_vector(r, i) && cv_is_wide(r->code, i)) wide = true;
   r->suffix = wide ? 'w' : 'n';
-  r->width = tg_c_vector_bytes() / (wide ? 8 : 4);
+  r->width = tg_isa_vector_bytes() / (wide ? 8 : 4);
 }
 
 /* ---- what can be rendered */
