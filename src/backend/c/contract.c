@@ -22,7 +22,8 @@
 #include "backend/c/contract.h"
 
 enum { CT_PANEL = 160 << 10, CT_BLOCK = 192 << 10, CT_LEAST = 2048, CT_JOBS = 32,
-       CT_NEAR = 20 << 10, CT_AGAIN = 128, CT_FAR = 256 };
+       CT_NEAR = 20 << 10, CT_NEAR_512 = 96 << 10,
+       CT_AGAIN = 128, CT_FAR = 256 };
 
 /* ---- finding it */
 
@@ -337,11 +338,13 @@ static void ct_tile(ct_plan *p) {
 }
 
 /* Cuts the first inner fold so that what a tile reads of B stays in the nearest
- * cache while tiles go along M. */
+ * cache while tiles go along M; processors with AVX-512 read the next one as fast as
+ * their tiles need. */
 static void ct_cut(ct_plan *p) {
   int64_t size = p->inner.size[0], bytes = p->inner.total * p->panel * tg_dtype_size(p->dtype);
   p->cuts = 1;
-  while (bytes / p->cuts > CT_NEAR && p->cuts < size) {
+  int64_t near = tg_isa_vector_bytes() == 64 ? CT_NEAR_512 : CT_NEAR;
+  while (bytes / p->cuts > near && p->cuts < size) {
     p->cuts++;
     while (size % p->cuts) p->cuts++;
   }
