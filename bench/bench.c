@@ -43,6 +43,7 @@ static struct {
   tg_scope *scope;
   tg_tensor *x, *y, *grad, *k, *v, *param[PARAMS], *batch[EPOCH], *label[EPOCH];
   tg_optimizer *optimizer;
+  tg_jit *jit;
   double flops, bytes;
 } now;
 static bool tiny;
@@ -165,6 +166,30 @@ static int run_mlp(const work *w) {
     if (train(tg_linear(x, p[2], .bias = p[3]), now.label[i]) != 0) return -1;
   }
   return 0;
+}
+
+/* The same step, captured: what tg_jit runs again. */
+static int mlp_step(tg_list inputs, tg_tensor **outputs, void *user) {
+  tg_tensor **p = now.param;
+  (void)user;
+  tg_tensor *x = tg_relu(tg_linear(inputs.items[0], p[0], .bias = p[1]));
+  x = tg_linear(x, p[2], .bias = p[3]);
+  outputs[0] = tg_sparse_categorical_crossentropy(x, inputs.items[1]);
+  if (tg_zero_grad(now.optimizer) != 0 || tg_backward(outputs[0]) != 0) return -1;
+  return tg_step_with(now.optimizer, TG_LIST(outputs[0]));
+}
+
+static void make_captured(const work *w) {
+  make_mlp(w);
+  now.jit = tg_jit_new(mlp_step, 1, NULL);
+}
+
+static int run_captured(const work *w) {
+  tg_tensor *loss;
+  (void)w;
+  if (tg_jit_call(now.jit, TG_LIST(now.batch[0], now.label[0]), &loss) != 0) return -1;
+  double value = tg_item(loss);
+  return value == value || tiny ? 0 : (tg_fail("the loss is not a number"), -1);
 }
 
 /* ------------------------------------------------------ single operations -- */
@@ -305,6 +330,7 @@ static const work works[] = {
     {"beautiful", "beautiful", make_beautiful, run_beautiful, {512}},
     {"mlp128", "mlp", make_mlp, run_mlp, {784, 128, 10, 128, 1, 0}},
     {"mlp1", "mlp", make_mlp, run_mlp, {784, 128, 10, 1, 1, 0}},
+    {"mlp1jit", "mlp", make_captured, run_captured, {784, 128, 10, 1, 1, 0}},
     {"epoch500", "mlp", make_mlp, run_mlp, {784, 500, 10, 500, EPOCH, 1}},
     {"overhead", "mlp", make_mlp, run_mlp, {8, 8, 4, 1, 1, 0}},
     {"matmul256", "matmul", make_matmul, run_matmul, {256}},
