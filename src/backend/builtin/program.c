@@ -8,6 +8,7 @@
  * are one longer range, and lanes run on where the shape had a seam.
  */
 #include "backend/builtin/builtin.h"
+#include "backend/isa.h"
 
 void tg_bi_code_free(bi_code *code) {
   if (!code) return;
@@ -34,10 +35,11 @@ static int64_t split_of(const tg_kernel *kernel, int32_t i) {
 }
 
 /* Is the range only enlarged: divided by a power of 2, nowhere a remainder, and what
- * is loaded float32? Lanes along it are one load and a permutation in generated C. */
+ * is loaded float32? Lanes along it are one load and a permutation in generated C, which
+ * is better than two ranges where vectors are wide. */
 static bool split_enlarges(const tg_kernel *kernel, int32_t i, int64_t divisor) {
   int32_t range = kernel->ins[i].src[0];
-  bool enlarges = (divisor & (divisor - 1)) == 0;
+  bool enlarges = (divisor & (divisor - 1)) == 0 && tg_isa_vector_bytes() == 64;
   uint64_t moves = kernel->ins[range].ranges;
   for (int32_t k = 0; enlarges && k < kernel->count; k++) {
     const tg_ins *in = &kernel->ins[k];

@@ -251,7 +251,7 @@ static bool ct_direct(const bi_code *code, const ct_plan *p, const ct_side *b) {
 }
 
 /* Nanoseconds per multiplication with side b as B, roughly. */
-double tg_c_cost(const bi_code *code, const ct_plan *p, int b, bool turned) {
+static double ct_cost(const bi_code *code, const ct_plan *p, int b, bool turned) {
   const ct_side *A = &p->side[1 - b], *B = &p->side[b];
   double m = (double)A->space.total, n = (double)B->space.total, w = (double)p->width;
   double vectors = (double)((B->space.total + p->width - 1) / p->width);
@@ -282,7 +282,7 @@ static bool ct_orient(const bi_code *code, ct_plan *p) {
   uint64_t lane = UINT64_C(1) << p->lane;
   bool in[2] = {tg_c_ranges(&p->side[0].space) & lane, tg_c_ranges(&p->side[1].space) & lane};
   if (!in[0] && !in[1]) return false;
-  if (tg_c_cost(code, p, 0, in[1]) < tg_c_cost(code, p, 1, in[0])) {
+  if (ct_cost(code, p, 0, in[1]) < ct_cost(code, p, 1, in[0])) {
     ct_side swap = p->side[0];
     p->side[0] = p->side[1];
     p->side[1] = swap;
@@ -448,16 +448,39 @@ static bool ct_operands(const bi_code *code, ct_plan *p) {
   return A->in_place || A->copy * tg_dtype_size(p->dtype) <= 16 * CT_PANEL;
 }
 
+/* Lanes along N as a rule, summed plainly or by Winograd's method: the cost, or -1. */
+static double ct_plain(c_render *r, ct_plan *p) {
+  const ct_side *A = &p->side[0];
+  double cost = ct_cost(r->code, p, 1, p->turned), n = (double)p->side[1].space.total, copy = 1;
+  if (!ct_operands(r->code, p)) return -1;
+  for (int a = 0; !A->in_place && a < A->axes; a++) copy *= (double)A->axis[a].size;
+  if (!A->in_place) /* a window uses what is staged more often than that cost assumes */
+    cost += 0.2 * copy / ((double)A->space.total * n * (double)p->inner.total) - 0.5 / n;
+  double gain = tg_c_winograd_plan(r, p);
+  if (gain == 0) return cost;
+  p->side[1].in_place = false;
+  p->shared = true;
+  return cost / gain;
+}
+
+static bool ct_choose(c_render *r, ct_plan *p) {
+  const ct_plan oriented = *p;
+  if (tg_c_dots_plan(r->code, p)) return true;
+  double cost = ct_plain(r, p);
+  const ct_plan plain = *p;
+  *p = oriented;
+  if (tg_c_image_plan(r->code, p, cost < 0 ? 1e9 : cost)) return true;
+  *p = plain;
+  return cost >= 0;
+}
+
 bool tg_c_contract_plan(c_render *r, ct_plan *p, c_kernel *k) {
   const bi_code *code = r->code;
   if (!ct_find(code, p) || !ct_classify(code, p)) return false;
   p->width = tg_isa_vector_bytes() / tg_dtype_size(p->dtype);
   for (int s = 0; s < 2; s++) ct_in_place(code, &p->side[s]);
   if (!ct_orient(code, p)) return false;
-  if (!tg_c_dots_plan(code, p) && !tg_c_image_plan(code, p)) {
-    if (!ct_operands(code, p)) return false;
-    if (tg_c_winograd_plan(r, p)) p->side[1].in_place = false, p->shared = true;
-  }
+  if (!ct_choose(r, p)) return false;
   if (p->lanes != CT_ALONG_K) ct_cut(p);
   ct_blocks(p);
   if (p->padded * p->ld > 1 << 20) return false;

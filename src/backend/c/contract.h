@@ -82,16 +82,18 @@ typedef struct ct_plan {
 
 bool tg_c_contract_plan(c_render *r, ct_plan *p, c_kernel *k);
 void tg_c_contract_write(c_render *r, ct_plan *p, c_kernel *k);
-/* Fewer multiplications for a window? Then what it needs of the job's scratch. */
-bool tg_c_winograd_plan(const c_render *r, ct_plan *p);
+/* Fewer multiplications for a window? How many times fewer; 0: no. Then what it needs of
+ * the job's scratch. */
+double tg_c_winograd_plan(const c_render *r, ct_plan *p);
 void tg_c_winograd_layout(ct_plan *p, c_kernel *k, int64_t (*take)(int64_t *at, int64_t bytes),
                           int64_t *own);
 /* The plan of its tile; code that evaluates a panel of B, and that fills `sums` from `a`. */
 void tg_c_winograd_tile(const ct_plan *p, ct_plan *tile);
 void tg_c_winograd_window(c_render *r, const ct_plan *p);
 void tg_c_winograd_sums(c_render *r, const ct_plan *p);
-/* Lanes along an image, or along K, where that is better. false: it is not. */
-bool tg_c_image_plan(const bi_code *code, ct_plan *p);
+/* Lanes along an image, where that costs less than `plain` nanoseconds per multiplication,
+ * or along K, for few sums of many terms. false: it is not better; the plan is as before. */
+bool tg_c_image_plan(const bi_code *code, ct_plan *p, double plain);
 bool tg_c_dots_plan(const bi_code *code, ct_plan *p);
 void tg_c_dots_layout(ct_plan *p, int64_t (*take)(int64_t *at, int64_t bytes), int64_t *own);
 void tg_c_dots_function(c_render *r, const ct_plan *p); /* the tile, k<number>_tile */
@@ -100,13 +102,11 @@ void tg_c_dots_begin(c_render *r, const ct_plan *p);
 void tg_c_dots_tiles(c_render *r, const ct_plan *p);
 void tg_c_dots_sums(c_render *r, const ct_plan *p);
 /* Helpers of contract.c. tg_c_copy plans the copy of a staged side; pitch: between the
- * two innermost axes, if it is more than the inner one's size. tg_c_cost: nanoseconds per
- * multiplication with side b as B, roughly. */
+ * two innermost axes, if it is more than the inner one's size. */
 int64_t tg_c_up(int64_t n, int64_t to);
 void tg_c_space_of(const bi_code *code, uint64_t ranges, const int64_t *row, ct_space *s);
 void tg_c_copy(const bi_code *code, ct_plan *p, ct_side *side, bool parts, int64_t pitch);
 const int64_t *tg_c_main_row(const bi_code *code, const ct_side *side, bool *needed);
-double tg_c_cost(const bi_code *code, const ct_plan *p, int b, bool turned);
 /* Code that fills the copy of side s (`copy` of A, `image` of B), or panel j of B at `to`. */
 void tg_c_stage(c_render *r, const ct_plan *p, int s);
 void tg_c_pack(c_render *r, const ct_plan *p);

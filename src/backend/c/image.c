@@ -11,7 +11,8 @@
  *
  *   Along K (gradient by the window): lanes are the positions that are summed, over the
  *   copies of both operands, one of which has zeros between its rows. Each sum is a
- *   vector until the job's end. Good for few sums of very many terms.
+ *   vector until the job's end. Good for few sums of very many terms, and where 32
+ *   registers let a tile load less than it sums (AVX-512).
  *
  * What is not finite in an image meets the zeros between rows in the second way: it
  * spoils all sums of its channel, where a plain sum spoils those it is part of.
@@ -97,12 +98,11 @@ static double im_cost(const ct_plan *p) {
   return 0.013 * im_waste(p) + 0.2 * (double)p->side[1].copy / (m * n * k) + 0.08 / k;
 }
 
-bool tg_c_image_plan(const bi_code *code, ct_plan *p) {
+bool tg_c_image_plan(const bi_code *code, ct_plan *p, double plain) {
   const ct_plan before = *p;
   const int64_t *store = NULL;
   for (int32_t i = 0; i < code->count && !store; i++)
     if (bi_is_store(code->ins[i].op)) store = bi_row(code, code->row_of[code->ins[i].src[0]]);
-  double plain = tg_c_cost(code, p, 1, p->turned);
   if (store && store[p->lane] == 1 && im_sides(p)) {
     im_images(code, p, store);
     p->side[1].in_place = false;
@@ -166,6 +166,7 @@ bool tg_c_dots_plan(const bi_code *code, ct_plan *p) {
   int64_t m = p->side[0].space.total, n = p->side[1].space.total;
   int column = a && b ? im_column(code, a, b) : -1, row = column < 0 ? -1 : im_row(code, a, column);
   if (p->dtype != TG_FLOAT32 || row < 0 || m * n > IM_DOTS) return false;
+  if (tg_isa_vector_bytes() < 64) return false; /* 16 registers: more loads than sums */
   uint64_t inner = im_bit(column) | im_bit(row);
   tg_c_space_of(code, inner, a, &p->inner);
   tg_c_space_of(code, code->folds & ~inner, a, &p->outer);
@@ -212,7 +213,8 @@ void tg_c_dots_function(c_render *r, const ct_plan *p) {
   tg_c_line(r, "UNROLL for (int j = 0; j < %d; j++) { x[j] = load_f32n(q[j] + k); PIN(x[j]); }",
             columns);
   tg_c_open(r, "UNROLL for (int i = 0; i < %d; i++) {", rows);
-  tg_c_line(r, "const f32n y = load_f32n(p[i] + k);");
+  tg_c_line(r, "f32n y = load_f32n(p[i] + k);");
+  tg_c_line(r, "PIN(y);"); /* or it is loaded anew for each product */
   tg_c_line(r, "UNROLL for (int j = 0; j < %d; j++) { s[i][j] += y * x[j]; PIN(s[i][j]); }",
             columns);
   tg_c_close(r);
@@ -245,8 +247,10 @@ void tg_c_dots_begin(c_render *r, const ct_plan *p) {
 void tg_c_dots_tiles(c_render *r, const ct_plan *p) {
   long long across = (long long)im_tiles(p->n, p->vectors);
   long long tile = (long long)(p->rows * p->vectors * p->width);
-  tg_c_line(r, "for (i64 m = 0; m * %d < count; m++)", p->rows);
-  tg_c_line(r, "  for (i64 n = 0; n < %lld; n++)", across);
+  bool first = p->side[0].copy > p->side[1].copy; /* the larger copy is gone through once */
+  if (first) tg_c_line(r, "for (i64 m = 0; m * %d < count; m++)", p->rows);
+  tg_c_line(r, "%sfor (i64 n = 0; n < %lld; n++)", first ? "  " : "", across);
+  if (!first) tg_c_line(r, "  for (i64 m = 0; m * %d < count; m++)", p->rows);
   tg_c_line(r, "    k%d_tile(a, rows + m * %d, image, columns + n * %d,", r->number, p->rows,
             p->vectors);
   tg_c_line(r, "             dots + (m * %lld + n) * %lld, o > from);", across, tile);

@@ -84,26 +84,25 @@ static double wg_gain(const ct_plan *p, const ct_winograd *w) {
                   tiles * (180 * channels + 90 * filters));
 }
 
-bool tg_c_winograd_plan(const c_render *r, ct_plan *p) {
+double tg_c_winograd_plan(const c_render *r, ct_plan *p) {
   ct_winograd *w = &p->winograd;
   const ct_space *k = &p->inner;
   int images = p->side[0].space.count - 2;
   uint64_t batch = tg_c_ranges(&p->batch);
-  if (p->dtype != TG_FLOAT32 || images < 0 || images > 1 || p->outer.total != 1) return false;
-  if (r->code->ins[p->side[1].value].ranges & batch || wg_step(p, 1) != 1) return false;
+  if (p->dtype != TG_FLOAT32 || images < 0 || images > 1 || p->outer.total != 1) return 0;
+  if (r->code->ins[p->side[1].value].ranges & batch || wg_step(p, 1) != 1) return 0;
   w->y = wg_slider(p, 0), w->x = wg_slider(p, 1), w->c = 3 - w->y - w->x;
-  if (k->count != 3 || w->y < 0 || w->x < 0 || w->y == w->x) return false;
+  if (k->count != 3 || w->y < 0 || w->x < 0 || w->y == w->x) return 0;
   w->taps = (int)k->size[w->y];
   w->channels = k->size[w->c];
-  if (w->taps < 3 || w->taps > 5 || k->size[w->x] != w->taps || w->channels < 8) return false;
-  if (p->side[1].space.total < 8) return false;
+  if (w->taps < 3 || w->taps > 5 || k->size[w->x] != w->taps || w->channels < 8) return 0;
+  if (p->side[1].space.total < 8) return 0;
   w->out = WG_SIDE + 1 - w->taps;
   w->across = (wg_size(p, 1) + w->out - 1) / w->out;
-  if (p->work < 1 << 20 || wg_gain(p, w) < 1.3) {
-    w->out = 0;
-    return false;
-  }
-  return true;
+  double gain = wg_gain(p, w);
+  if (p->work >= 1 << 20 && gain >= 1.15) return gain;
+  w->out = 0;
+  return 0;
 }
 
 /* Where evaluated operands lie: after the job's rows of M are known. */
