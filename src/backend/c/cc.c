@@ -36,15 +36,23 @@ static const char *const cc_flags[] = {
     "-ffp-contract=fast", "-fno-math-errno", "-fwrapv", "-fPIC", "-shared", "-w", "-pipe",
     "-x", "c"};
 
-/* For this machine, or for what TG_ISA says: names that old compilers know too. */
-static const char *cc_machine(void) {
+/* Two flags: for this machine, or for what TG_ISA says, by names that old compilers know
+ * too. The compiler sees the machine itself, this process perhaps less of it (under
+ * valgrind, say): what is not to be used is forbidden. */
+static const char *const *cc_machine(void) {
 #if defined(__x86_64__)
-  static const char *const flags[TG_ISA_COUNT] = {
-      [TG_ISA_BASE] = "-march=x86-64", [TG_ISA_AVX2] = "-march=haswell",
-      [TG_ISA_AVX512] = "-march=skylake-avx512"};
-  return tg_isa_given() ? flags[tg_isa_get()] : "-march=native";
+  static const char *const given[TG_ISA_COUNT][2] = {
+      [TG_ISA_BASE] = {"-march=x86-64", "-mno-avx"},
+      [TG_ISA_AVX2] = {"-march=haswell", "-mno-avx512f"},
+      [TG_ISA_AVX512] = {"-march=skylake-avx512", "-mavx512f"}};
+  static const char *const native[TG_ISA_COUNT][2] = {
+      [TG_ISA_BASE] = {"-march=native", "-mno-avx"},
+      [TG_ISA_AVX2] = {"-march=native", "-mno-avx512f"},
+      [TG_ISA_AVX512] = {"-march=native", "-mavx512f"}};
+  return tg_isa_given() ? given[tg_isa_get()] : native[tg_isa_get()];
 #else
-  return "-mcpu=native";
+  static const char *const native[2] = {"-mcpu=native", "-fPIC"};
+  return native;
 #endif
 }
 
@@ -142,7 +150,7 @@ bool tg_c_compiler_identity(tg_sha256 *s, tg_c_why *why) {
   for (int i = 1; i < c.words; i++) tg_sha256_add(s, c.word[i], strlen(c.word[i]) + 1);
   for (size_t i = 0; i < sizeof cc_flags / sizeof *cc_flags; i++)
     tg_sha256_add(s, cc_flags[i], strlen(cc_flags[i]) + 1);
-  tg_sha256_add(s, cc_machine(), strlen(cc_machine()) + 1);
+  for (int i = 0; i < 2; i++) tg_sha256_add(s, cc_machine()[i], strlen(cc_machine()[i]) + 1);
   cc_cpu(s);
   return true;
 }
@@ -156,7 +164,7 @@ static bool cc_spawn(cc_command *c, const char *source, const char *object, cons
   args[n++] = c->word[0];
   for (size_t i = 0; i < sizeof cc_flags / sizeof *cc_flags; i++)
     args[n++] = (char *)(uintptr_t)cc_flags[i];
-  args[n++] = (char *)(uintptr_t)cc_machine();
+  for (int i = 0; i < 2; i++) args[n++] = (char *)(uintptr_t)cc_machine()[i];
   for (int i = 1; i < c->words; i++) args[n++] = c->word[i];
   args[n++] = (char *)(uintptr_t)source;
   args[n++] = (char *)(uintptr_t)"-o";
