@@ -16,13 +16,25 @@ static PyObject *dtype_objects[TG_DTYPE_COUNT];
 
 /* ---- failures */
 
+static const struct { const char *c, *python; } words[] = {
+    {"tg_", ""},
+    {"TG_NO_GRAD", "no_grad (Tensor.no_grad = True)"},
+    {"TG_REST", "'...'"},
+    {".requires_grad = true", "requires_grad=True"}};
+
 /* The library's message in Python's names: "tg_sum: ..." is "sum: ...". */
 static void python_names(const char *from, char *to, size_t room) {
   size_t n = 0;
   for (const char *p = from; *p && n + 1 < room;) {
     bool start = p == from || !(isalnum((unsigned char)p[-1]) || p[-1] == '_');
-    if (start && !strncmp(p, "tg_", 3)) p += 3;
-    else to[n++] = *p++;
+    size_t i = 0, count = start ? sizeof words / sizeof words[0] : 0;
+    while (i < count && strncmp(p, words[i].c, strlen(words[i].c))) i++;
+    if (i < count) {
+      for (const char *q = words[i].python; *q && n + 1 < room;) to[n++] = *q++;
+      p += strlen(words[i].c);
+    } else {
+      to[n++] = *p++;
+    }
   }
   to[n] = 0;
 }
@@ -37,13 +49,32 @@ static PyObject *type_of_failure(tg_failure kind) {
   return py_error;
 }
 
+/* Adds a note to the exception that is set: Python 3.11 shows it below the message. */
+static void add_note(const char *note, size_t length) {
+  PyObject *type, *error, *traceback;
+  PyErr_Fetch(&type, &error, &traceback);
+  PyErr_NormalizeException(&type, &error, &traceback);
+  PyObject *notes = Py_BuildValue("[s#]", note, (Py_ssize_t)length);
+  if (!notes || !error || PyObject_SetAttrString(error, "__notes__", notes) < 0) PyErr_Clear();
+  Py_XDECREF(notes);
+  PyErr_Restore(type, error, traceback);
+}
+
+/* An axis out of range has PyTorch's message to the letter, which teenygrad's tests ask
+ * for; where it happened ("sum: axis 5 of shape (2, 3)") becomes a note. */
+static void set_failure(PyObject *type, const char *text) {
+  const char *words = type == PyExc_IndexError ? strstr(text, ": Dimension out of range") : NULL;
+  PyErr_SetString(type, words ? words + 2 : text);
+  if (words) add_note(text, (size_t)(words - text));
+}
+
 bool py_raised(void) {
   tg_failure kind = tg_failure_kind();
   const char *message = tg_error();
   if (!message || PyErr_Occurred()) return message || PyErr_Occurred();
   char text[1200];
   python_names(message, text, sizeof text);
-  PyErr_SetString(type_of_failure(kind), text);
+  set_failure(type_of_failure(kind), text);
   return true;
 }
 

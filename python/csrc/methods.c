@@ -141,7 +141,7 @@ static bool tensors_of(PyObject *first, PyObject *rest, const char *what, tensor
 
 static PyObject *c_corealize(PyObject *self, ARGUMENTS) {
   (void)self;
-  PY_PARSE("corealize", 1, "tensors");
+  PY_PARSE("corealize", 1, "lst");
   tensors list;
   if (!tensors_of(NULL, a[0], "corealize: the list", &list)) return NULL;
   int status = tg_corealize((tg_list){list.count, list.items});
@@ -159,9 +159,10 @@ static PyObject *assign_value(PyObject *self, tg_tensor *value) {
   return py_wrap_or(self, tg_assign(t, value));
 }
 
-static PyObject *m_assign(PyObject *self, PyObject *o) {
-  if (py_is_tensor(o)) return assign_value(self, py_t(o));
-  tg_tensor *value = py_from_data(o, tg_dtype_of(py_t(self)), tg_device(py_t(self)), 1);
+static PyObject *m_assign(PyObject *self, ARGUMENTS) {
+  PY_PARSE("assign", 1, "x");
+  if (py_is_tensor(a[0])) return assign_value(self, py_t(a[0]));
+  tg_tensor *value = py_from_data(a[0], tg_dtype_of(py_t(self)), tg_device(py_t(self)), 1);
   if (!value) return NULL;
   PyObject *result = assign_value(self, value);
   tg_release(value);
@@ -198,18 +199,27 @@ static PyObject *to_device(PyObject *self, PyObject *name, bool in_place) {
   Py_RETURN_NONE;
 }
 
-static PyObject *m_to(PyObject *self, PyObject *device) { return to_device(self, device, false); }
-static PyObject *m_to_(PyObject *self, PyObject *device) { return to_device(self, device, true); }
+static PyObject *m_to(PyObject *self, ARGUMENTS) {
+  PY_PARSE("to", 1, "device");
+  return to_device(self, a[0], false);
+}
 
-static PyObject *m_cast(PyObject *self, PyObject *o) {
+static PyObject *m_to_(PyObject *self, ARGUMENTS) {
+  PY_PARSE("to_", 1, "device");
+  return to_device(self, a[0], true);
+}
+
+static PyObject *m_cast(PyObject *self, ARGUMENTS) {
+  PY_PARSE("cast", 1, "dtype");
   tg_dtype dtype = TG_DEFAULT_DTYPE;
-  if (!py_dtype(o, &dtype)) return NULL;
+  if (!py_dtype(a[0], &dtype)) return NULL;
   return py_wrap_or(self, tg_cast(py_t(self), dtype));
 }
 
-static PyObject *m_bitcast(PyObject *self, PyObject *o) {
+static PyObject *m_bitcast(PyObject *self, ARGUMENTS) {
+  PY_PARSE("bitcast", 1, "dtype");
   tg_dtype dtype = TG_DEFAULT_DTYPE;
-  if (!py_dtype(o, &dtype)) return NULL;
+  if (!py_dtype(a[0], &dtype)) return NULL;
   return py_wrap_or(self, tg_bitcast(py_t(self), dtype));
 }
 
@@ -511,8 +521,9 @@ static PyObject *m_linear(PyObject *self, ARGUMENTS) {
   return result;
 }
 
-static PyObject *m_sequential(PyObject *self, PyObject *layers) {
-  PyObject *x = self, *iterator = PyObject_GetIter(layers), *layer = NULL;
+static PyObject *m_sequential(PyObject *self, ARGUMENTS) {
+  PY_PARSE("sequential", 1, "ll");
+  PyObject *x = self, *iterator = PyObject_GetIter(a[0]), *layer = NULL;
   if (!iterator) return NULL;
   Py_INCREF(x);
   while (x && (layer = PyIter_Next(iterator))) {
@@ -753,8 +764,6 @@ static PyObject *m_where(PyObject *self, ARGUMENTS) {
 /* ---- the table */
 
 #define NOARGS(name, doc) {#name, m_##name, METH_NOARGS, #name "($self)\n--\n\n" doc}
-#define ONE(name, argument, doc) \
-  {#name, m_##name, METH_O, #name "($self, " argument ", /)\n--\n\n" doc}
 #define METHOD(name, signature, doc) \
   {#name, FAST(m_##name), METH_FASTCALL | METH_KEYWORDS, #name "($self, " signature ")\n--\n\n" doc}
 #define STATIC(name, signature, doc) \
@@ -768,17 +777,19 @@ PyMethodDef py_tensor_methods[] = {
     NOARGS(is_floating_point, "Whether the dtype is a float one."),
     NOARGS(realize, "Computes the tensor now; returns it."),
     NOARGS(item, "The value of a tensor with one element, as a Python number."),
-    STATIC(corealize, "tensors", DOC_corealize),
-    ONE(assign, "x", DOC_assign),
+    STATIC(corealize, "lst", DOC_corealize),
+    METHOD(assign, "x", DOC_assign),
     NOARGS(detach, DOC_detach),
     NOARGS(contiguous, DOC_contiguous),
     NOARGS(contiguous_backward, DOC_contiguous_backward),
-    ONE(to, "device", DOC_to),
-    ONE(to_, "device", "Moves this tensor to another device."),
-    ONE(cast, "dtype", DOC_cast),
-    ONE(bitcast, "dtype", DOC_bitcast),
+    METHOD(to, "device", DOC_to),
+    METHOD(to_, "device", "Moves this tensor to another device."),
+    METHOD(cast, "dtype", DOC_cast),
+    METHOD(bitcast, "dtype", DOC_bitcast),
     NOARGS(float, "cast(dtypes.float32)"),
     NOARGS(half, "cast(dtypes.float16)"),
+    {"deepwalk", py_deepwalk, METH_NOARGS, "deepwalk($self)\n--\n\nThe tensors that backward() will "
+                                           "go through, inputs before results: a list."},
     NOARGS(backward, DOC_backward),
     NOARGS(retain_grad, DOC_retain_grad),
     METHOD(reshape, "*shape", DOC_reshape_to),
@@ -818,7 +829,7 @@ PyMethodDef py_tensor_methods[] = {
     METHOD(dot, "w", DOC_dot),
     METHOD(matmul, "x, reverse=False", DOC_matmul),
     METHOD(linear, "weight, bias=None", DOC_linear),
-    ONE(sequential, "ll", "ll[n-1](... ll[0](self) ...)"),
+    METHOD(sequential, "ll", "ll[n-1](... ll[0](self) ...)"),
     METHOD(conv2d, "weight, bias=None, groups=1, stride=1, dilation=1, padding=0", DOC_conv2d),
     METHOD(conv_transpose2d, "weight, bias=None, groups=1, stride=1, dilation=1, padding=0, "
                              "output_padding=0", DOC_conv_transpose2d),

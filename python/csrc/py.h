@@ -82,6 +82,7 @@ static inline bool py_is_tensor(PyObject *o) { return PyObject_TypeCheck(o, py_t
 static inline tg_tensor *py_t(PyObject *o) { return ((py_tensor *)(void *)o)->t; }
 /* A new object for `t`, a result in the current scope. NULL: raises. */
 PyObject *py_wrap(tg_tensor *t);
+PyObject *py_wrap_as(PyTypeObject *type, tg_tensor *t); /* of a subclass */
 /* The same; when `t` is self's tensor, self. */
 PyObject *py_wrap_or(PyObject *self, tg_tensor *t);
 int py_make_tensor_type(PyObject *module);
@@ -154,6 +155,7 @@ int py_getbuffer(PyObject *self, Py_buffer *view, int flags);
 void py_releasebuffer(PyObject *self, Py_buffer *view);
 PyObject *py_from_dlpack(PyObject *module, ARGUMENTS);
 PyObject *py_apply(PyObject *module, PyObject *args); /* function.c */
+PyObject *py_deepwalk(PyObject *self, PyObject *unused);
 extern int64_t py_live_functions;
 int py_make_optimizer_type(PyObject *module);         /* optim.c */
 

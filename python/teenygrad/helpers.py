@@ -72,12 +72,7 @@ class DType:
         return f"dtypes.{self.name}"
 
 
-class ImageDType(DType):
-    """For isinstance checks of old scripts; no tensor has one."""
-
-
-class PtrDType(DType):
-    """For isinstance checks of old scripts; no tensor has one."""
+PtrDType, ImageDType = None, None  # as in teenygrad, whose tests skip what needs them
 
 
 class dtypes:

@@ -186,6 +186,7 @@ def test_lazy_buffers():
     close(x.e(BinaryOps.CMPLT, x.const(1)).e(TernaryOps.WHERE, x, y).toCPU(), np.where(X < 1, X, -X))
     close(LazyBuffer.loadop(LoadOps.CONST, (2,), dtypes.float32, arg=3).toCPU(), [3, 3])
     close((1 + x * 2 - x / 3).toCPU(), 1 + X * 2 - X / 3)
+    close(LazyBuffer(X)._np, X)
     t = Tensor(X)
     close(t.lazydata.toCPU(), X)
     assert (t + 1).lazydata.realized is None and Tensor(t.lazydata).shape == (3, 4)

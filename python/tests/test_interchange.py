@@ -29,6 +29,11 @@ def test_views_share_memory_and_are_read_only():
     assert address(a) == address(b) == address(t) and not a.flags.writeable and m.readonly
     assert m.shape == (2, 2) and m.format == "f" and m.tolist() == [[1, 2], [3, 4]] and m.strides == (8, 4)
     assert np.asarray(t, dtype=np.float64).dtype == np.float64
+    assert address(t.__array__(np.float32, copy=False)) == address(t)
+    own = t.__array__(copy=True)
+    assert own.flags.writeable and address(own) != address(t)
+    with pytest.raises(ValueError, match="copy"):
+        t.__array__(np.float64, copy=False)
     t.assign(t + 1)
     assert a.tolist() == [[1, 2], [3, 4]] and np.asarray(t).tolist() == [[2, 3], [4, 5]]
     del t
@@ -95,6 +100,18 @@ def test_dlpack(name):
         assert (teenygrad.from_dlpack(x).numpy() == x).all()
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (), (0, 3)])
+def test_dlpack_copies_when_asked(shape):
+    t = Tensor.ones(*shape)
+    x = np.from_dlpack(t, copy=True)
+    assert x.flags.writeable and x.shape == shape
+    x[...] = 7
+    assert (t.numpy() == 1).all()
+    assert not np.from_dlpack(t, copy=False).flags.writeable
+    with pytest.raises(BufferError):
+        t.__dlpack__(dl_device=(2, 0))
+
+
 def test_dlpack_lives_as_long_as_needed():
     def borrowed():
         return teenygrad.from_dlpack(torch.arange(1000.0))
@@ -147,3 +164,23 @@ def test_copies():
         assert t.numpy().tolist() == [1, 2]
     with pytest.raises(teenygrad.Error):
         Tensor._rebuild(b"123", "float32", (1,), "CPU", 0, None)
+
+
+class Weight(Tensor):
+    """A subclass with an attribute of its own."""
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
+def test_subclasses_stay_what_they_are(again):
+    w = Weight([1.0, 2], requires_grad=True)
+    w.tags = ["a"]
+    u = again(w)
+    assert type(u) is Weight and u.tags == ["a"] and u.requires_grad and u.numpy().tolist() == [1, 2]
+    assert (u.tags is w.tags) == (again is copy.copy)
+    with pytest.raises(TypeError):
+        Tensor._rebuild(b"", "float32", (0,), "CPU", 0, None, int)
+
+
+def test_lazy_buffers():
+    for again in (copy.copy, copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))):
+        assert again(Tensor([1.0, 2]).lazydata).toCPU().tolist() == [1, 2]

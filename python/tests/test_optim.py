@@ -1,4 +1,7 @@
 """Optimizers against PyTorch's over 100 steps, on teenygrad's TinyNet."""
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -120,3 +123,24 @@ def test_step_computes_what_is_held():
     loss.backward()
     o.step()
     assert out.is_realized and loss.is_realized and loss.item() == 6 and out.numpy().tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("make", [
+    lambda p: optim.Adam(p, lr=0.1), lambda p: optim.LAMB(p, lr=0.1), lambda p: optim.SGD(p, lr=0.1),
+    lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True)])
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_go_on_alike(make, again):
+    def steps(w, o):
+        for _ in range(3):
+            o.zero_grad()
+            ((w - 3) ** 2).sum().backward()
+            o.step()
+        return w.numpy().tolist()
+
+    w = Tensor([1.0, 2.0, 5.0])
+    o = make([w])
+    steps(w, o)
+    o.lr.assign([0.05])
+    w_again, o_again = again((w, o))
+    assert o_again.params[0] is w_again and w_again is not w
+    assert steps(w, o) == steps(w_again, o_again)

@@ -1,5 +1,7 @@
 """Optimizers. SGD and LAMB (Adam and AdamW are LAMB without the trust ratio) are the C library's; Optimizer is the
 base for those written in Python."""
+from itertools import count, takewhile
+
 from teenygrad import _teenygrad
 from teenygrad.helpers import dedup, getenv
 from teenygrad.tensor import Tensor
@@ -37,8 +39,24 @@ class _Native(Optimizer):
     """An optimizer of the C library. Its rate follows self.lr, whatever that is set to."""
 
     def _start(self, kind, lr, momentum=0.0, wd=0.0, nesterov=False, b1=0.9, b2=0.999, eps=1e-8):
+        self._made = kind, lr, momentum, wd, nesterov, b1, b2, eps
         self._native = _teenygrad.Optimizer(kind, self.params, lr, momentum, wd, nesterov, b1, b2, eps)
         self._native.follow(self.lr, False)
+
+    def __getstate__(self):
+        """For pickle and copy: what Python sees, and the state that the C optimizer keeps."""
+        named = {k: v for k, v in self.__dict__.items() if k != "_native"}
+        kept = takewhile(lambda t: t is not None, map(self._native.state, count(len(self.params))))
+        return named, [t.detach() for t in kept]
+
+    def __setstate__(self, state):
+        named, kept = state
+        self.__dict__.update(named)
+        kind, *numbers = self._made
+        self._native = _teenygrad.Optimizer(kind, self.params, *numbers)
+        self._native.follow(self.lr, True)
+        for i, t in enumerate(kept, len(self.params)):
+            self._native.state(i).assign(t)
 
     def _state(self, group):
         n = len(self.params)
