@@ -58,6 +58,7 @@ PyAPI_FUNC(int) PyObject_CheckBuffer(PyObject *object);
 #define PyBUF_ND 0x0008
 #define PyBUF_STRIDES (0x0010 | PyBUF_ND)
 #define PyBUF_C_CONTIGUOUS (0x0020 | PyBUF_STRIDES)
+#define PyBUF_F_CONTIGUOUS (0x0040 | PyBUF_STRIDES)
 #endif
 
 /* A method of any arguments: positional ones, then named ones (kwnames). */

@@ -69,25 +69,37 @@ static bool numpy_can(tg_dtype dtype) {
 
 /* ---- the buffer protocol */
 
+/* Row-major elements are column-major too when at most one axis has several. */
+static bool column_major(const tg_tensor *t) {
+  int several = 0;
+  for (int i = 0; i < tg_ndim(t); i++) several += tg_dim(t, i) > 1;
+  return several < 2 || !tg_numel(t);
+}
+
+static bool buffer_fits(const tg_tensor *t, int flags) {
+  const int column = PyBUF_F_CONTIGUOUS & ~PyBUF_STRIDES;
+  tg_dtype dtype = tg_dtype_of(t);
+  const char *problem =
+      flags & PyBUF_WRITABLE ? "the memory of a tensor is read-only; numpy() gives a copy to write to"
+      : !format_of(dtype) ? "there is no buffer format for %s; cast to float32 first"
+      : (flags & column) && !column_major(t) ? "the memory of a tensor is row-major" : NULL;
+  if (problem) PyErr_Format(PyExc_BufferError, problem, tg_dtype_name(dtype));
+  return !problem;
+}
+
 int py_getbuffer(PyObject *self, Py_buffer *out, int flags) {
   out->obj = NULL;
   tg_dtype dtype = tg_dtype_of(py_t(self));
-  if ((flags & PyBUF_WRITABLE) || !format_of(dtype)) {
-    PyErr_Format(PyExc_BufferError, flags & PyBUF_WRITABLE
-                 ? "the memory of a tensor is read-only; numpy() gives a copy to write to"
-                 : "there is no buffer format for %s; cast to float32 first", tg_dtype_name(dtype));
-    return -1;
-  }
-  view *v = view_new(py_t(self));
+  view *v = buffer_fits(py_t(self), flags) ? view_new(py_t(self)) : NULL;
   if (!v) return -1;
   memset(out, 0, sizeof *out);
   out->buf = (void *)(uintptr_t)v->data;
   out->len = (Py_ssize_t)tg_nbytes(v->t);
   out->itemsize = (Py_ssize_t)tg_element_size(v->t);
   out->readonly = 1;
-  out->ndim = tg_ndim(v->t);
+  out->ndim = flags & PyBUF_ND ? tg_ndim(v->t) : 1; /* without a shape: bytes in a row */
   if (flags & PyBUF_FORMAT) out->format = (char *)(uintptr_t)format_of(dtype);
-  if ((flags & PyBUF_ND) == PyBUF_ND) out->shape = v->shape;
+  if (flags & PyBUF_ND) out->shape = v->shape;
   if ((flags & PyBUF_STRIDES) == PyBUF_STRIDES) out->strides = v->strides;
   out->internal = v;
   Py_INCREF(self);

@@ -3,7 +3,7 @@ import functools
 import os
 import platform
 from dataclasses import dataclass
-from math import prod  # noqa: F401
+from math import prod as prod  # for those who import it from here
 from typing import Any, Optional
 
 import numpy as np

@@ -1,5 +1,6 @@
 """Memory that passes between libraries: numpy, the buffer protocol, DLPack, pickle, copy."""
 import copy
+import ctypes
 import gc
 import pickle
 
@@ -42,6 +43,33 @@ def test_views_share_memory_and_are_read_only():
     assert a.tolist() == [[1, 2], [3, 4]] == m.tolist()
     with pytest.raises((BufferError, ValueError, TypeError)):
         m[0, 0] = 1
+
+
+class Buffer(ctypes.Structure):
+    """CPython's Py_buffer."""
+    _fields_ = [("buf", ctypes.c_void_p), ("obj", ctypes.py_object), ("len", ctypes.c_ssize_t),
+                ("itemsize", ctypes.c_ssize_t), ("readonly", ctypes.c_int), ("ndim", ctypes.c_int),
+                ("format", ctypes.c_char_p), ("shape", ctypes.c_void_p), ("strides", ctypes.c_void_p),
+                ("suboffsets", ctypes.c_void_p), ("internal", ctypes.c_void_p)]
+
+
+def test_every_kind_of_buffer():
+    get, release = ctypes.pythonapi.PyObject_GetBuffer, ctypes.pythonapi.PyBuffer_Release
+    get.argtypes, release.argtypes = [ctypes.py_object, ctypes.POINTER(Buffer), ctypes.c_int], [ctypes.POINTER(Buffer)]
+    t = Tensor([[1.0, 2], [3, 4]])
+    # SIMPLE, FORMAT, ND, STRIDES, C_CONTIGUOUS, ANY_CONTIGUOUS
+    for flags, ndim in ((0, 1), (4, 1), (0x8, 2), (0x18, 2), (0x38, 2), (0x98, 2)):
+        b = Buffer()
+        assert get(t, b, flags) == 0 and (b.len, b.itemsize, b.readonly, b.ndim) == (16, 4, 1, ndim)
+        assert bool(b.shape) == (ndim == 2) and bool(b.strides) == (flags & 0x10 != 0)
+        release(b)
+    for flags in (1, 0x58):  # WRITABLE, F_CONTIGUOUS
+        with pytest.raises(BufferError):
+            get(t, Buffer(), flags)
+    b = Buffer()
+    assert get(t[:1], b, 0x58) == 0  # one row lies in both orders
+    release(b)
+    assert bytes(t) == t.numpy().tobytes()
 
 
 def test_arrays_of_any_layout():

@@ -171,7 +171,7 @@ def test_stubs_name_everything():
     stubbed = set(re.findall(r"^    (?:def )?([A-Za-z_]\w*)(?:\(|:)", text, re.M))
     assert public(Tensor) - stubbed == set(), "missing in tensor.pyi"
     assert {n for n in stubbed if not n.startswith("_")} - public(Tensor) - {"forward", "apply", "backward"} \
-        <= {"training", "no_grad", "default_type", "device", "needs_input_grad", "requires_grad"}
+        <= {"training", "no_grad", "default_type", "device", "needs_input_grad", "requires_grad", "val"}
 
 
 def test_every_method_answers_help():
