@@ -111,6 +111,11 @@ def test_which_parameters():
         optim.SGD([1, 2])
     with pytest.raises(NotImplementedError):
         optim.Optimizer([unset], 0.1).step()
+    unset.sum().backward()
+    for bad in ([], [0.1, 0.2]):
+        o.lr = Tensor(bad)
+        with pytest.raises(ValueError, match="one element"):
+            o.step()
     with pytest.raises(RuntimeError):
         optim.SGD([unset], nesterov=True)
 
