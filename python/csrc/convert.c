@@ -22,6 +22,11 @@ static const struct { const char *c, *python; } words[] = {
     {"TG_REST", "'...'"},
     {".requires_grad = true", "requires_grad=True"}};
 
+/* C writes an option as ".replacement". */
+static bool is_option(const char *p, const char *from) {
+  return *p == '.' && p > from && p[-1] == ' ' && p[1] >= 'a' && p[1] <= 'z';
+}
+
 /* The library's message in Python's names: "tg_sum: ..." is "sum: ...". */
 static void python_names(const char *from, char *to, size_t room) {
   size_t n = 0;
@@ -33,6 +38,7 @@ static void python_names(const char *from, char *to, size_t room) {
       for (const char *q = words[i].python; *q && n + 1 < room;) to[n++] = *q++;
       p += strlen(words[i].c);
     } else {
+      p += is_option(p, from);
       to[n++] = *p++;
     }
   }

@@ -33,6 +33,8 @@ def test_messages_are_in_pythons_words():
         x[..., ...]
     with pytest.raises(RuntimeError, match="requires_grad=True on one"):
         Tensor([1.0]).sum().backward()
+    with pytest.raises(RuntimeError, match="set replacement, or draw 1"):
+        Tensor([0.5, 0.5]).multinomial(2)
 
 
 @pytest.mark.parametrize("f", [
