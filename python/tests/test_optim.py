@@ -149,3 +149,34 @@ def test_copies_go_on_alike(make, again):
     w_again, o_again = again((w, o))
     assert o_again.params[0] is w_again and w_again is not w
     assert steps(w, o) == steps(w_again, o_again)
+
+
+@pytest.mark.parametrize("ours,theirs,changes", [
+    (lambda p: optim.SGD(p, lr=0.1, momentum=0.9), lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+     [("wd", "weight_decay", 0.1), ("momentum", "momentum", 0.5), ("nesterov", "nesterov", True)]),
+    (lambda p: optim.AdamW(p, lr=0.1), lambda p: torch.optim.AdamW(p, lr=0.1),
+     [("wd", "weight_decay", 0.2), ("eps", "eps", 0.1)])])
+def test_numbers_that_change(ours, theirs, changes):
+    w, v = Tensor([1.0, 2.0, 5.0]), torch.tensor([1.0, 2.0, 5.0], requires_grad=True)
+    o, p = ours([w]), theirs([v])
+    for name, their_name, value in [(None, None, None), *changes]:
+        if name:
+            setattr(o, name, value)
+            p.param_groups[0][their_name] = value
+        for x, opt in ((w, o), (v, p)):
+            for _ in range(3):
+                opt.zero_grad()
+                ((x - 3) ** 2).sum().backward()
+                opt.step()
+    np.testing.assert_allclose(w.numpy(), v.detach().numpy(), atol=1e-4, rtol=1e-4)
+
+
+def test_a_number_that_cannot_be():
+    o = optim.SGD([Tensor([1.0])], momentum=0.9)
+    with pytest.raises(ValueError):
+        o.momentum = -1.0
+    assert o.momentum == 0.9
+    for x in o.params:
+        x.sum().backward()
+    o.step()
+    assert o.b[0].numpy().tolist() == [1]
