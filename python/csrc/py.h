@@ -5,9 +5,10 @@
  * (convert.c), results to objects (tensor.c), failures to exceptions (convert.c).
  * Shapes, broadcasting, indexing and numbers are the library's business.
  *
- * It is compiled for the stable ABI of CPython 3.9. METH_FASTCALL and the buffer
- * protocol are declared there only for later versions, though 3.9 has both with
- * the same layout; they are declared here.
+ * It is compiled for the stable ABI of CPython 3.9. METH_FASTCALL, PyMem_Calloc and the
+ * buffer protocol are declared there only for later versions, though 3.9 has all of them
+ * with the same layout; they are declared here. A missing declaration is an error of the
+ * compiler (setup.py): what it would guess, an int, cuts pointers in half.
  *
  * The lock: every call of the library is made with the GIL held; the library lets
  * it go around kernels (tg_set_run_hooks, module.c). So graphs are never touched
@@ -34,6 +35,7 @@
 #endif
 #if Py_LIMITED_API < 0x030a0000
 PyAPI_FUNC(const char *) PyUnicode_AsUTF8AndSize(PyObject *text, Py_ssize_t *size);
+PyAPI_FUNC(void *) PyMem_Calloc(size_t count, size_t size);
 #endif
 #if Py_LIMITED_API < 0x030b0000
 typedef struct bufferinfo {
