@@ -60,6 +60,12 @@ def test_mlops(name, ours, theirs):
     compare(lambda x: ours(getattr(mlops, name).apply, x), X, torch_f=theirs)
 
 
+def test_mlops_share_a_maximum():
+    ties = np.array([[1, 2, 2, 0], [3, 3, 3, 3]], dtype=np.float32)
+    compare(lambda x: mlops.Max.apply(x, new_shape=(2, 1)), ties, torch_f=lambda x: x.amax(1, keepdim=True))
+    compare(mlops.Relu.apply, ties - 2, torch_f=torch.relu)
+
+
 def test_mlops_of_two_and_three():
     for name, f in (("Add", torch.add), ("Sub", torch.sub), ("Mul", torch.mul), ("Div", torch.div)):
         compare(lambda x, y: getattr(mlops, name).apply(x, y), X, Y, torch_f=f)

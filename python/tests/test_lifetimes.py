@@ -159,36 +159,46 @@ def test_the_lock_is_free_while_kernels_run():
     assert len(inside) >= 3 or end - start < 0.02
 
 
-def interrupted(make):
-    t = make()
-    timer = threading.Timer(0.15, _thread.interrupt_main)
+def interrupted(t):
+    """Ctrl-C a moment after t.realize() has begun, which would take many times as long: it must not come to its end."""
+    timer = threading.Timer(0.05, _thread.interrupt_main)
     timer.start()
-    start = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
-        while True:
-            t.realize()
-            t = make()
+        t.realize()
     timer.join()
-    return t, time.perf_counter() - start
+    assert not t.is_realized
 
 
 def test_ctrl_c_between_kernels():
     x = Tensor.rand(300, 300).realize()
-
-    def make():
-        y = x
-        for _ in range(400):
-            y = y.dot(x) * 1e-2
-        return y
-    t, _ = interrupted(make)
+    t = x
+    for _ in range(5000):
+        t = t.dot(x) * 1e-2
+    interrupted(t)
     assert Tensor([1.0, 2]).sum().item() == 3
-    assert x.sum().item() > 0 and t.shape == (300, 300)
+    assert x.sum().item() > 0 and t.shape == (300, 300) and np.isfinite(x.dot(x).numpy()).all()
 
 
 def test_ctrl_c_inside_a_kernel():
-    x = Tensor.rand(2500, 2500).realize()
-    t, took = interrupted(lambda: x.dot(x))
-    assert took < 30 and (x * 0 + 1).sum().item() == 2500 * 2500
+    x = Tensor.rand(60000).realize()
+    interrupted((x.reshape(-1, 1) - x.reshape(1, -1)).sin().sum())
+    assert (x * 0 + 1).sum().item() == 60000
+
+
+def test_ctrl_c_leaves_parameters_alone():
+    w = Tensor.rand(60000, requires_grad=True)
+    o = optim.SGD([w], lr=0.1, momentum=0.9)
+    (w.reshape(-1, 1) - w.detach().reshape(1, -1)).sin().sum().backward()
+    before = w.numpy()
+    timer = threading.Timer(0.05, _thread.interrupt_main)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        o.step()
+    timer.join()
+    assert (w.numpy() == before).all() and (o.b[0].numpy() == 0).all()
+    w.grad = Tensor.ones(60000)
+    o.step()
+    np.testing.assert_allclose(w.numpy(), before - 0.1, atol=1e-6)
 
 
 def run(code, **environment):
