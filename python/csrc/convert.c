@@ -214,10 +214,10 @@ bool py_small(PyObject *o, const char *what, int *out) {
 bool py_double(PyObject *o, const char *what, double *out) {
   if (!o) return true;
   if (py_is_tensor(o)) {
-    *out = tg_item(py_t(o));
-    const char *message = *out == *out ? NULL : tg_error();
-    if (message) PyErr_Format(py_error, "%s must be a number or a tensor of one element", what);
-    return !message;
+    bool one = tg_numel(py_t(o)) == 1;
+    if (one) *out = tg_item(py_t(o));
+    else PyErr_Format(py_error, "%s must be a number or a tensor of one element", what);
+    return one && (*out == *out || !py_raised());
   }
   *out = PyFloat_AsDouble(o);
   if (*out != -1.0 || !PyErr_Occurred()) return true;

@@ -3,6 +3,7 @@ import copy
 import ctypes
 import gc
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -96,7 +97,6 @@ def test_read_only_memory_is_borrowed():
     assert address(t) == x.__array_interface__["data"][0]
     w = np.ones(5000, dtype=np.float32)
     assert address(Tensor.from_numpy(w)) == address(w) and address(Tensor(w)) != address(w)
-    import sys
     before = sys.getrefcount(x)
     del t
     assert sys.getrefcount(x) == before - 1
@@ -157,6 +157,13 @@ def test_dlpack_lives_as_long_as_needed():
     for bad in (capsule, 3, "x", torch.ones(2, dtype=torch.complex64)):
         with pytest.raises((TypeError, ValueError, BufferError)):
             teenygrad.from_dlpack(bad)
+    lender = np.arange(1000.0).reshape(10, 100)
+    for lent in (lender, lender.T):  # borrowed, and copied
+        before = sys.getrefcount(lender)
+        t = teenygrad.from_dlpack(lent)
+        assert (sys.getrefcount(lender) > before) == (lent is lender)
+        del t
+        assert sys.getrefcount(lender) == before
     before = teenygrad._teenygrad.counters()["tensors"]
     for _ in range(100):
         Tensor([1.0]).__dlpack__()

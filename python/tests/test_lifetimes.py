@@ -185,6 +185,28 @@ def test_ctrl_c_inside_a_kernel():
     assert (x * 0 + 1).sum().item() == 60000
 
 
+def test_other_signals_interrupt_too():
+    """A handler's own exception ends what computes, whoever asked for it."""
+    class Late(Exception):
+        pass
+
+    def handler(signum, frame):
+        raise Late
+
+    x = Tensor.rand(60000).realize()
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        for ask in (float, memoryview, lambda t: Tensor.full((2,), t), lambda t: x[x > t]):
+            t = (x.reshape(-1, 1) - x.reshape(1, -1)).sin().sum()
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            with pytest.raises(Late):
+                ask(t)
+            assert not t.is_realized
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert Tensor([1.0, 2]).sum().item() == 3
+
+
 def test_ctrl_c_leaves_parameters_alone():
     w = Tensor.rand(60000, requires_grad=True)
     o = optim.SGD([w], lr=0.1, momentum=0.9)
