@@ -211,13 +211,22 @@ bool py_small(PyObject *o, const char *what, int *out) {
   return true;
 }
 
+/* Through a handle of its own: another thread may assign to `t` while it is computed. */
+bool py_number_of(tg_tensor *t, double *out) {
+  tg_tensor *value = tg_take_ownership(tg_detach(t));
+  if (value) *out = tg_item(value);
+  bool fine = value && (*out == *out || !tg_error());
+  if (!fine) py_raise();
+  tg_release(value);
+  return fine;
+}
+
 bool py_double(PyObject *o, const char *what, double *out) {
   if (!o) return true;
   if (py_is_tensor(o)) {
-    bool one = tg_numel(py_t(o)) == 1;
-    if (one) *out = tg_item(py_t(o));
-    else PyErr_Format(py_error, "%s must be a number or a tensor of one element", what);
-    return one && (*out == *out || !py_raised());
+    if (tg_numel(py_t(o)) == 1) return py_number_of(py_t(o), out);
+    PyErr_Format(py_error, "%s must be a number or a tensor of one element", what);
+    return false;
   }
   *out = PyFloat_AsDouble(o);
   if (*out != -1.0 || !PyErr_Occurred()) return true;

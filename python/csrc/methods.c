@@ -8,6 +8,7 @@
 
 #include "_docs.h"
 #include "py.h"
+#include "tensor/tensor.h"
 
 /* ---- without arguments */
 
@@ -169,44 +170,45 @@ static PyObject *m_assign(PyObject *self, ARGUMENTS) {
   return result;
 }
 
-static PyObject *to_device(PyObject *self, PyObject *name, bool in_place) {
-  const char *device = tg_default_device();
-  PyObject *keep;
-  if (!py_device(name, &device, &keep)) return NULL;
-  tg_tensor *t = py_t(self), *moved = tg_to(t, device);
-  tg_tensor *grad = tg_grad(t);
-  if (grad && moved && moved != t) {
-    tg_tensor *moved_grad = tg_take_ownership(tg_to(grad, device));
-    bool fine = moved_grad && tg_set_grad(moved, moved_grad);
-    tg_release(moved_grad);
-    if (!fine) return py_raise();
-  }
-  PyObject *result = py_wrap_or(self, moved);
-  if (!in_place || !result) return result;
-  py_tensor *me = (py_tensor *)(void *)self, *other = (py_tensor *)(void *)result;
-  if (me != other) {
-    tg_grad_mode mode = tg_requires_grad(t);
-    me->t = tg_take_ownership(tg_detach(other->t));
-    if (!me->t) me->t = t;
-    else {
-      if (tg_grad(other->t)) tg_set_grad(me->t, tg_grad(other->t));
-      tg_set_requires_grad(me->t, mode);
-      tg_release(t);
-    }
-  }
-  Py_DECREF(result);
-  if (py_raised()) return NULL;
-  Py_RETURN_NONE;
+static tg_tensor *moved_to(tg_tensor *t, const char *device) {
+  tg_tensor *moved = tg_to(t, device), *grad = tg_grad(t);
+  if (!moved || moved == t || !grad) return moved;
+  tg_tensor *moved_grad = tg_to(grad, device);
+  return moved_grad && tg_set_grad(moved, moved_grad) ? moved : NULL;
 }
 
 static PyObject *m_to(PyObject *self, ARGUMENTS) {
   PY_PARSE("to", 1, "device");
-  return to_device(self, a[0], false);
+  const char *device = tg_default_device();
+  PyObject *keep;
+  if (!py_device(a[0], &device, &keep)) return NULL;
+  return py_wrap_or(self, moved_to(py_t(self), device));
+}
+
+/* The handle stays and gets another node: other threads may be reading through it. */
+static int move_here(tg_tensor *t, const char *device) {
+  tg_tensor *value = tg_detach(t), *grad = tg_grad(t);
+  tg_tensor *moved = value ? tg_to(value, device) : NULL;
+  tg_tensor *moved_grad = moved && grad ? tg_to(grad, device) : NULL;
+  if (!moved || (grad && !moved_grad)) return -1;
+  tg_tensor_rebind(t, moved->node);
+  return !grad || tg_set_grad(t, moved_grad) ? 0 : -1;
 }
 
 static PyObject *m_to_(PyObject *self, ARGUMENTS) {
   PY_PARSE("to_", 1, "device");
-  return to_device(self, a[0], true);
+  const char *device = tg_default_device();
+  PyObject *keep;
+  if (!py_device(a[0], &device, &keep)) return NULL;
+  if (py_t(self)->context) {
+    PyErr_SetString(py_error, "to_: this tensor remembers how it was made; use x = x.to(device)");
+    return NULL;
+  }
+  tg_scope *scope = tg_scope_open();
+  int status = scope ? move_here(py_t(self), device) : -1;
+  PyObject *result = py_status(status);
+  tg_scope_close(scope);
+  return result;
 }
 
 static PyObject *m_cast(PyObject *self, ARGUMENTS) {

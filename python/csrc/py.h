@@ -117,6 +117,7 @@ bool py_parse(const py_signature *s, ARGUMENTS, PyObject **out);
 bool py_int(PyObject *o, const char *what, int64_t *out);
 bool py_small(PyObject *o, const char *what, int *out);
 bool py_double(PyObject *o, const char *what, double *out);
+bool py_number_of(tg_tensor *t, double *out); /* the number of a tensor; raises */
 bool py_bool(PyObject *o, const char *what, bool *out);
 bool py_ints(PyObject *o, const char *what, tg_ints *out);       /* an int or a sequence; None */
 bool py_shape(PyObject *o, const char *what, tg_shape *out);     /* (2, 3) or ((2, 3),) */

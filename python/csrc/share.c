@@ -196,6 +196,7 @@ static PyObject *get_array_interface(PyObject *self, void *unused) {
   }
   view *v = view_new(py_t(self));
   if (!v) return NULL;
+  const void *data = v->data; /* from the view: another thread may assign to the tensor now */
   view_free(v); /* the tensor keeps the memory; so does whoever reads this and holds the tensor */
   const char kind = dtype == TG_BOOL ? 'b' : tg_dtype_is_float(dtype) ? 'f'
                     : dtype == TG_UINT8 || dtype == TG_UINT16 || dtype == TG_UINT32 ||
@@ -206,8 +207,6 @@ static PyObject *get_array_interface(PyObject *self, void *unused) {
   char type[8];
   PyOS_snprintf(type, sizeof type, "%c%c%d", tg_element_size(py_t(self)) == 1 ? '|' : '<', kind,
                 (int)tg_element_size(py_t(self)));
-  const void *data = tg_data(py_t(self));
-  tg_clear_error();
   return Py_BuildValue("{s:N,s:s,s:(NO),s:i}", "shape", size, "typestr", type, "data",
                        PyLong_FromVoidPtr((void *)(uintptr_t)data), Py_True, "version", 3);
 }

@@ -288,8 +288,8 @@ static PyObject *op_pos(PyObject *a) {
 }
 
 static PyObject *op_float(PyObject *a) {
-  double value = tg_item(py_t(a));
-  return value != value && py_raised() ? NULL : PyFloat_FromDouble(value);
+  double value = 0;
+  return py_number_of(py_t(a), &value) ? PyFloat_FromDouble(value) : NULL;
 }
 
 static PyObject *op_int(PyObject *a) {

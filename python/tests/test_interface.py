@@ -127,6 +127,12 @@ def test_attributes():
     assert Tensor([1.0]).to("REF").device == "REF" and Tensor([1.0], device="ref").numpy()[0] == 1
     y = Tensor([2.0])
     y.to_("REF")
+    z = Tensor([3.0], requires_grad=True)
+    (z * z).sum().backward()
+    z.to_("REF")
+    assert z.device == z.grad.device == "REF" and z.grad.item() == 6 and z.requires_grad and z.item() == 3
+    with pytest.raises(RuntimeError, match="x.to"):
+        (z * 2).to_("CPU")
     assert y.device == "REF" and y.cpu().device == "CPU" and (y + y).item() == 4
     assert float(Tensor(2.5)) == 2.5 and int(Tensor(2.5)) == 2 and bool(Tensor(0.0)) and [1, 2][Tensor(np.int64(1))] == 2
 

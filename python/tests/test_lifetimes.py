@@ -127,6 +127,28 @@ def test_threads_share_a_lazy_tensor():
         assert len(out) == 6 and max(out) - min(out) <= 1e-2 * abs(out[0])
 
 
+def test_a_tensor_that_moves_while_others_read_it():
+    """Crashed: to_ freed the handle that a realize in another thread was using."""
+    tensors = [Tensor.rand(64, 64) for _ in range(4)]
+    end = time.monotonic() + 1
+
+    def move():
+        while time.monotonic() < end:
+            for t in tensors:
+                t.to_("REF")
+                t.to_("CPU")
+
+    def read():
+        while time.monotonic() < end:
+            for t in tensors:
+                assert memoryview(t).shape == t.__array_interface__["shape"] == (64, 64)
+                assert float(t.sum()) > 0
+
+    threads = [threading.Thread(target=f) for f in (move, read, read)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+
+
 def test_modes_begin_as_in_the_main_thread():
     seen = []
     Tensor.training = True
