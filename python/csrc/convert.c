@@ -215,8 +215,7 @@ bool py_small(PyObject *o, const char *what, int *out) {
 bool py_number_of(tg_tensor *t, double *out) {
   tg_tensor *value = tg_take_ownership(tg_detach(t));
   if (value) *out = tg_item(value);
-  bool fine = value && (*out == *out || !tg_error());
-  if (!fine) py_raise();
+  bool fine = value ? *out == *out || !py_raised() : py_raise() != NULL;
   tg_release(value);
   return fine;
 }
