@@ -100,7 +100,7 @@ setup(
                        + glob("clib/**/*.inc", recursive=True) + glob("clib/**/*.def", recursive=True)),
         include_dirs=["clib/include", "clib/src", "clib/gen"],
         define_macros=[("Py_LIMITED_API", "0x03090000")],
-        extra_compile_args=["-std=c11", "-O2", "-g0", "-fvisibility=hidden"],
+        extra_compile_args=["-std=c11", "-O2", "-g0", "-fvisibility=hidden", "-Werror=implicit-function-declaration"],
         libraries=["m", "pthread"],
         py_limited_api=True)],
     options={"bdist_wheel": {"py_limited_api": "cp39"}},

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 BUILD=${BUILD:-build}
 venv=$BUILD/venv
 [ -x "$venv/bin/python" ] || ${PYTHON:-python3} -m venv "$venv"
-"$venv/bin/pip" install -q --disable-pip-version-check torch==2.13.0 numpy pytest hypothesis tqdm
+"$venv/bin/pip" install -q --disable-pip-version-check torch==2.13.0 numpy pytest hypothesis tqdm mypy
 "$venv/bin/pip" install -q --disable-pip-version-check --force-reinstall --no-deps ./python
 unset TG_DEVICE DEBUG
 "$venv/bin/python" -m pytest -q -p no:cacheprovider python/tests "$@" >"$BUILD/test-python.log" 2>&1 || failed=1

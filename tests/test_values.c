@@ -282,3 +282,19 @@ TEST(values_numbers) {
   CHECK_VALUES(tg_where(b, x, -1), 0, 0, -1, -1, -1, 3, 4, 5);
   CHECK_VALUES(tg_add(tg_number(0.5), f), 0, 0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5);
 }
+
+/* ---- batchnorm: C elements in any shape; invstd alone may be as large as x */
+
+TEST(values_batchnorm_shapes) {
+  tg_tensor *x = tg_reshape(tg_arange(0, 24), 2, 3, 2, 2), *mean = tg_arange(0, 3);
+  tg_tensor *invstd = tg_add(tg_arange(0, 3), 1), *weight = tg_full(TG_SHAPE(3), 2);
+  tg_tensor *want = tg_batchnorm(x, weight, NULL, mean, invstd);
+  tg_tensor *wide = tg_reshape(invstd, 1, 3, 1, 1), *full = tg_expand(wide, 2, 3, 2, 2);
+  CHECK_CLOSE(tg_item(tg_index(want, TG_AT(1), TG_AT(2), TG_AT(0), TG_AT(0))), 108, 0, 0);
+  tg_tensor *const shapes[] = {wide, full};
+  for (int i = 0; i < 2; i++) {
+    tg_tensor *got = tg_batchnorm(x, tg_reshape(weight, 3, 1), NULL, mean, shapes[i]);
+    CHECK_CLOSE(tg_item(tg_max(tg_abs(tg_sub(got, want)))), 0, 0, 0);
+  }
+  CHECK_NULL(tg_batchnorm(x, NULL, NULL, mean, tg_ones(TG_SHAPE(2, 3, 2, 3))), "invstd is (2, 3, 2, 3)");
+}

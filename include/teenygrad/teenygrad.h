@@ -729,7 +729,8 @@ typedef struct tg_layernorm_opts {
 tg_tensor *tg_layernorm(tg_tensor *x, const tg_layernorm_opts *o);
 #define tg_layernorm(...) TG_OPTIONS1(tg_layernorm, tg_layernorm_opts, __VA_ARGS__, )
 /* (x - mean) * weight * invstd + bias per channel (axis 1); weight and bias may
- * be NULL, the others are [C]. Ioffe and Szegedy 2015. */
+ * be NULL, the others have C elements; invstd may also be a tensor that broadcasts
+ * to x. Ioffe and Szegedy 2015. */
 tg_tensor *tg_batchnorm(tg_tensor *x, tg_tensor *weight, tg_tensor *bias,
                         tg_tensor *mean, tg_tensor *invstd);
 /* In training mode: zero with probability p, the rest times 1 / (1 - p). */

@@ -4,9 +4,12 @@
  * no-grad mode and keeps a reference of ctx as long as the record of the result
  * lives; then tg_backward calls `backward` with the gradient. Both are callables
  * of one list of Tensors; exceptions go through the library as failures.
+ *
+ * deepwalk: the tensors that backward will go through.
  */
 #include <string.h>
 
+#include "autograd/functions.h"
 #include "py.h"
 
 int64_t py_live_functions;
@@ -129,4 +132,47 @@ PyObject *py_apply(PyObject *module, PyObject *args) {
   }
   PyMem_Free(items);
   return result;
+}
+
+/* ---- deepwalk */
+
+typedef struct walk {
+  PyObject *order, *stack; /* lists of Tensors; the stack's top is the last */
+  PyObject *marked;        /* all that have been on the stack */
+} walk;
+
+static bool walk_push(walk *w, tg_tensor *t) {
+  if (!t->context || t->visited) return true;
+  PyObject *o = py_wrap(t);
+  bool fine = o && PyList_Append(w->marked, o) == 0;
+  if (fine) t->visited = true;
+  fine = fine && PyList_Append(w->stack, o) == 0;
+  Py_XDECREF(o);
+  return fine;
+}
+
+/* One step: the first input that has not been met, else the top is done. */
+static bool walk_step(walk *w) {
+  Py_ssize_t top = PyList_Size(w->stack) - 1;
+  PyObject *o = PyList_GetItem(w->stack, top);
+  tg_context *c = py_t(o)->context;
+  for (int i = 0; i < c->count; i++) {
+    if (c->inputs[i]->visited || !c->inputs[i]->context) continue;
+    return walk_push(w, c->inputs[i]);
+  }
+  return PyList_Append(w->order, o) == 0 && PyList_SetSlice(w->stack, top, top + 1, NULL) == 0;
+}
+
+/* As teenygrad's: all that have a record, inputs before results. */
+PyObject *py_deepwalk(PyObject *self, PyObject *unused) {
+  (void)unused;
+  walk w = {PyList_New(0), PyList_New(0), PyList_New(0)};
+  bool fine = w.order && w.stack && w.marked && walk_push(&w, py_t(self));
+  while (fine && PyList_Size(w.stack)) fine = walk_step(&w);
+  for (Py_ssize_t i = 0; w.marked && i < PyList_Size(w.marked); i++)
+    py_t(PyList_GetItem(w.marked, i))->visited = false;
+  Py_XDECREF(w.marked);
+  Py_XDECREF(w.stack);
+  if (!fine) Py_CLEAR(w.order);
+  return w.order;
 }

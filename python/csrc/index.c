@@ -70,10 +70,13 @@ static bool key_int(index_key *key, PyObject *o) {
   return true;
 }
 
-/* A list, tuple or array: a tensor of integers or bools. */
+static bool is_list(PyObject *o) {
+  return PyList_Check(o) || PyTuple_Check(o) || Py_TYPE(o) == &PyRange_Type;
+}
+
+/* A list, tuple, range or array: a tensor of integers or bools. */
 static bool key_array(index_key *key, PyObject *o) {
-  bool list = PyList_Check(o) || PyTuple_Check(o);
-  tg_tensor *by = list ? py_from_index_list(o) : py_from_data(o, TG_DEFAULT_DTYPE, NULL, 1);
+  tg_tensor *by = is_list(o) ? py_from_index_list(o) : py_from_data(o, TG_DEFAULT_DTYPE, NULL, 1);
   if (!by) return false;
   if (tg_is_floating_point(by)) {
     tg_release(by);
@@ -103,7 +106,7 @@ static bool key_item(index_key *key, PyObject *o) {
   else if (py_is_tensor(o) && tg_is_floating_point(py_t(o)))
     return key_tensor(key, tg_take_ownership(tg_cast(py_t(o), TG_INT64)), true) || py_raise();
   else if (py_is_tensor(o)) return key_tensor(key, py_t(o), false);
-  else if (PyList_Check(o) || PyTuple_Check(o) || PyObject_HasAttrString(o, "__array__"))
+  else if (is_list(o) || PyObject_HasAttrString(o, "__array__"))
     return key_array(key, o);
   else if (PyIndex_Check(o)) return key_int(key, o);
   else {

@@ -8,6 +8,7 @@
 
 #include "_docs.h"
 #include "py.h"
+#include "tensor/tensor.h"
 
 /* ---- without arguments */
 
@@ -141,7 +142,7 @@ static bool tensors_of(PyObject *first, PyObject *rest, const char *what, tensor
 
 static PyObject *c_corealize(PyObject *self, ARGUMENTS) {
   (void)self;
-  PY_PARSE("corealize", 1, "tensors");
+  PY_PARSE("corealize", 1, "lst");
   tensors list;
   if (!tensors_of(NULL, a[0], "corealize: the list", &list)) return NULL;
   int status = tg_corealize((tg_list){list.count, list.items});
@@ -159,57 +160,68 @@ static PyObject *assign_value(PyObject *self, tg_tensor *value) {
   return py_wrap_or(self, tg_assign(t, value));
 }
 
-static PyObject *m_assign(PyObject *self, PyObject *o) {
-  if (py_is_tensor(o)) return assign_value(self, py_t(o));
-  tg_tensor *value = py_from_data(o, tg_dtype_of(py_t(self)), tg_device(py_t(self)), 1);
+static PyObject *m_assign(PyObject *self, ARGUMENTS) {
+  PY_PARSE("assign", 1, "x");
+  if (py_is_tensor(a[0])) return assign_value(self, py_t(a[0]));
+  tg_tensor *value = py_from_data(a[0], tg_dtype_of(py_t(self)), tg_device(py_t(self)), 1);
   if (!value) return NULL;
   PyObject *result = assign_value(self, value);
   tg_release(value);
   return result;
 }
 
-static PyObject *to_device(PyObject *self, PyObject *name, bool in_place) {
-  const char *device = tg_default_device();
-  PyObject *keep;
-  if (!py_device(name, &device, &keep)) return NULL;
-  tg_tensor *t = py_t(self), *moved = tg_to(t, device);
-  tg_tensor *grad = tg_grad(t);
-  if (grad && moved && moved != t) {
-    tg_tensor *moved_grad = tg_take_ownership(tg_to(grad, device));
-    bool fine = moved_grad && tg_set_grad(moved, moved_grad);
-    tg_release(moved_grad);
-    if (!fine) return py_raise();
-  }
-  PyObject *result = py_wrap_or(self, moved);
-  if (!in_place || !result) return result;
-  py_tensor *me = (py_tensor *)(void *)self, *other = (py_tensor *)(void *)result;
-  if (me != other) {
-    tg_grad_mode mode = tg_requires_grad(t);
-    me->t = tg_take_ownership(tg_detach(other->t));
-    if (!me->t) me->t = t;
-    else {
-      if (tg_grad(other->t)) tg_set_grad(me->t, tg_grad(other->t));
-      tg_set_requires_grad(me->t, mode);
-      tg_release(t);
-    }
-  }
-  Py_DECREF(result);
-  if (py_raised()) return NULL;
-  Py_RETURN_NONE;
+static tg_tensor *moved_to(tg_tensor *t, const char *device) {
+  tg_tensor *moved = tg_to(t, device), *grad = tg_grad(t);
+  if (!moved || moved == t || !grad) return moved;
+  tg_tensor *moved_grad = tg_to(grad, device);
+  return moved_grad && tg_set_grad(moved, moved_grad) ? moved : NULL;
 }
 
-static PyObject *m_to(PyObject *self, PyObject *device) { return to_device(self, device, false); }
-static PyObject *m_to_(PyObject *self, PyObject *device) { return to_device(self, device, true); }
+static PyObject *m_to(PyObject *self, ARGUMENTS) {
+  PY_PARSE("to", 1, "device");
+  const char *device = tg_default_device();
+  PyObject *keep;
+  if (!py_device(a[0], &device, &keep)) return NULL;
+  return py_wrap_or(self, moved_to(py_t(self), device));
+}
 
-static PyObject *m_cast(PyObject *self, PyObject *o) {
+/* The handle stays and gets another node: other threads may be reading through it. */
+static int move_here(tg_tensor *t, const char *device) {
+  tg_tensor *value = tg_detach(t), *grad = tg_grad(t);
+  tg_tensor *moved = value ? tg_to(value, device) : NULL;
+  tg_tensor *moved_grad = moved && grad ? tg_to(grad, device) : NULL;
+  if (!moved || (grad && !moved_grad)) return -1;
+  tg_tensor_rebind(t, moved->node);
+  return !grad || tg_set_grad(t, moved_grad) ? 0 : -1;
+}
+
+static PyObject *m_to_(PyObject *self, ARGUMENTS) {
+  PY_PARSE("to_", 1, "device");
+  const char *device = tg_default_device();
+  PyObject *keep;
+  if (!py_device(a[0], &device, &keep)) return NULL;
+  if (py_t(self)->context) {
+    PyErr_SetString(py_error, "to_: this tensor remembers how it was made; use x = x.to(device)");
+    return NULL;
+  }
+  tg_scope *scope = tg_scope_open();
+  int status = scope ? move_here(py_t(self), device) : -1;
+  PyObject *result = py_status(status);
+  tg_scope_close(scope);
+  return result;
+}
+
+static PyObject *m_cast(PyObject *self, ARGUMENTS) {
+  PY_PARSE("cast", 1, "dtype");
   tg_dtype dtype = TG_DEFAULT_DTYPE;
-  if (!py_dtype(o, &dtype)) return NULL;
+  if (!py_dtype(a[0], &dtype)) return NULL;
   return py_wrap_or(self, tg_cast(py_t(self), dtype));
 }
 
-static PyObject *m_bitcast(PyObject *self, PyObject *o) {
+static PyObject *m_bitcast(PyObject *self, ARGUMENTS) {
+  PY_PARSE("bitcast", 1, "dtype");
   tg_dtype dtype = TG_DEFAULT_DTYPE;
-  if (!py_dtype(o, &dtype)) return NULL;
+  if (!py_dtype(a[0], &dtype)) return NULL;
   return py_wrap_or(self, tg_bitcast(py_t(self), dtype));
 }
 
@@ -511,8 +523,9 @@ static PyObject *m_linear(PyObject *self, ARGUMENTS) {
   return result;
 }
 
-static PyObject *m_sequential(PyObject *self, PyObject *layers) {
-  PyObject *x = self, *iterator = PyObject_GetIter(layers), *layer = NULL;
+static PyObject *m_sequential(PyObject *self, ARGUMENTS) {
+  PY_PARSE("sequential", 1, "ll");
+  PyObject *x = self, *iterator = PyObject_GetIter(a[0]), *layer = NULL;
   if (!iterator) return NULL;
   Py_INCREF(x);
   while (x && (layer = PyIter_Next(iterator))) {
@@ -753,8 +766,6 @@ static PyObject *m_where(PyObject *self, ARGUMENTS) {
 /* ---- the table */
 
 #define NOARGS(name, doc) {#name, m_##name, METH_NOARGS, #name "($self)\n--\n\n" doc}
-#define ONE(name, argument, doc) \
-  {#name, m_##name, METH_O, #name "($self, " argument ", /)\n--\n\n" doc}
 #define METHOD(name, signature, doc) \
   {#name, FAST(m_##name), METH_FASTCALL | METH_KEYWORDS, #name "($self, " signature ")\n--\n\n" doc}
 #define STATIC(name, signature, doc) \
@@ -768,17 +779,19 @@ PyMethodDef py_tensor_methods[] = {
     NOARGS(is_floating_point, "Whether the dtype is a float one."),
     NOARGS(realize, "Computes the tensor now; returns it."),
     NOARGS(item, "The value of a tensor with one element, as a Python number."),
-    STATIC(corealize, "tensors", DOC_corealize),
-    ONE(assign, "x", DOC_assign),
+    STATIC(corealize, "lst", DOC_corealize),
+    METHOD(assign, "x", DOC_assign),
     NOARGS(detach, DOC_detach),
     NOARGS(contiguous, DOC_contiguous),
     NOARGS(contiguous_backward, DOC_contiguous_backward),
-    ONE(to, "device", DOC_to),
-    ONE(to_, "device", "Moves this tensor to another device."),
-    ONE(cast, "dtype", DOC_cast),
-    ONE(bitcast, "dtype", DOC_bitcast),
+    METHOD(to, "device", DOC_to),
+    METHOD(to_, "device", "Moves this tensor to another device."),
+    METHOD(cast, "dtype", DOC_cast),
+    METHOD(bitcast, "dtype", DOC_bitcast),
     NOARGS(float, "cast(dtypes.float32)"),
     NOARGS(half, "cast(dtypes.float16)"),
+    {"deepwalk", py_deepwalk, METH_NOARGS, "deepwalk($self)\n--\n\nThe tensors that backward() will "
+                                           "go through, inputs before results: a list."},
     NOARGS(backward, DOC_backward),
     NOARGS(retain_grad, DOC_retain_grad),
     METHOD(reshape, "*shape", DOC_reshape_to),
@@ -818,7 +831,7 @@ PyMethodDef py_tensor_methods[] = {
     METHOD(dot, "w", DOC_dot),
     METHOD(matmul, "x, reverse=False", DOC_matmul),
     METHOD(linear, "weight, bias=None", DOC_linear),
-    ONE(sequential, "ll", "ll[n-1](... ll[0](self) ...)"),
+    METHOD(sequential, "ll", "ll[n-1](... ll[0](self) ...)"),
     METHOD(conv2d, "weight, bias=None, groups=1, stride=1, dilation=1, padding=0", DOC_conv2d),
     METHOD(conv_transpose2d, "weight, bias=None, groups=1, stride=1, dilation=1, padding=0, "
                              "output_padding=0", DOC_conv_transpose2d),

@@ -102,6 +102,10 @@ static PyObject *optimizer_follow(PyObject *o, PyObject *args) {
   if (!PyArg_ParseTuple(args, "Op", &lr, &set)) return NULL;
   tg_tensor *now = NULL;
   if (py_is_tensor(lr)) {
+    if (tg_numel(py_t(lr)) != 1) {
+      PyErr_Format(py_error, "lr must have one element, not %lld", (long long)tg_numel(py_t(lr)));
+      return NULL;
+    }
     now = tg_take_ownership(tg_detach(py_t(lr)));
     const void *data = now ? tg_data(now) : NULL;
     if (!data) {

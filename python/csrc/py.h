@@ -5,9 +5,10 @@
  * (convert.c), results to objects (tensor.c), failures to exceptions (convert.c).
  * Shapes, broadcasting, indexing and numbers are the library's business.
  *
- * It is compiled for the stable ABI of CPython 3.9. METH_FASTCALL and the buffer
- * protocol are declared there only for later versions, though 3.9 has both with
- * the same layout; they are declared here.
+ * It is compiled for the stable ABI of CPython 3.9. METH_FASTCALL, PyMem_Calloc and the
+ * buffer protocol are declared there only for later versions, though 3.9 has all of them
+ * with the same layout; they are declared here. A missing declaration is an error of the
+ * compiler (setup.py): what it would guess, an int, cuts pointers in half.
  *
  * The lock: every call of the library is made with the GIL held; the library lets
  * it go around kernels (tg_set_run_hooks, module.c). So graphs are never touched
@@ -34,6 +35,7 @@
 #endif
 #if Py_LIMITED_API < 0x030a0000
 PyAPI_FUNC(const char *) PyUnicode_AsUTF8AndSize(PyObject *text, Py_ssize_t *size);
+PyAPI_FUNC(void *) PyMem_Calloc(size_t count, size_t size);
 #endif
 #if Py_LIMITED_API < 0x030b0000
 typedef struct bufferinfo {
@@ -58,6 +60,7 @@ PyAPI_FUNC(int) PyObject_CheckBuffer(PyObject *object);
 #define PyBUF_ND 0x0008
 #define PyBUF_STRIDES (0x0010 | PyBUF_ND)
 #define PyBUF_C_CONTIGUOUS (0x0020 | PyBUF_STRIDES)
+#define PyBUF_F_CONTIGUOUS (0x0040 | PyBUF_STRIDES)
 #endif
 
 /* A method of any arguments: positional ones, then named ones (kwnames). */
@@ -82,6 +85,7 @@ static inline bool py_is_tensor(PyObject *o) { return PyObject_TypeCheck(o, py_t
 static inline tg_tensor *py_t(PyObject *o) { return ((py_tensor *)(void *)o)->t; }
 /* A new object for `t`, a result in the current scope. NULL: raises. */
 PyObject *py_wrap(tg_tensor *t);
+PyObject *py_wrap_as(PyTypeObject *type, tg_tensor *t); /* of a subclass */
 /* The same; when `t` is self's tensor, self. */
 PyObject *py_wrap_or(PyObject *self, tg_tensor *t);
 int py_make_tensor_type(PyObject *module);
@@ -113,6 +117,7 @@ bool py_parse(const py_signature *s, ARGUMENTS, PyObject **out);
 bool py_int(PyObject *o, const char *what, int64_t *out);
 bool py_small(PyObject *o, const char *what, int *out);
 bool py_double(PyObject *o, const char *what, double *out);
+bool py_number_of(tg_tensor *t, double *out); /* the number of a tensor; raises */
 bool py_bool(PyObject *o, const char *what, bool *out);
 bool py_ints(PyObject *o, const char *what, tg_ints *out);       /* an int or a sequence; None */
 bool py_shape(PyObject *o, const char *what, tg_shape *out);     /* (2, 3) or ((2, 3),) */
@@ -154,6 +159,7 @@ int py_getbuffer(PyObject *self, Py_buffer *view, int flags);
 void py_releasebuffer(PyObject *self, Py_buffer *view);
 PyObject *py_from_dlpack(PyObject *module, ARGUMENTS);
 PyObject *py_apply(PyObject *module, PyObject *args); /* function.c */
+PyObject *py_deepwalk(PyObject *self, PyObject *unused);
 extern int64_t py_live_functions;
 int py_make_optimizer_type(PyObject *module);         /* optim.c */
 

@@ -69,25 +69,37 @@ static bool numpy_can(tg_dtype dtype) {
 
 /* ---- the buffer protocol */
 
+/* Row-major elements are column-major too when at most one axis has several. */
+static bool column_major(const tg_tensor *t) {
+  int several = 0;
+  for (int i = 0; i < tg_ndim(t); i++) several += tg_dim(t, i) > 1;
+  return several < 2 || !tg_numel(t);
+}
+
+static bool buffer_fits(const tg_tensor *t, int flags) {
+  const int column = PyBUF_F_CONTIGUOUS & ~PyBUF_STRIDES;
+  tg_dtype dtype = tg_dtype_of(t);
+  const char *problem =
+      flags & PyBUF_WRITABLE ? "the memory of a tensor is read-only; numpy() gives a copy to write to"
+      : !format_of(dtype) ? "there is no buffer format for %s; cast to float32 first"
+      : (flags & column) && !column_major(t) ? "the memory of a tensor is row-major" : NULL;
+  if (problem) PyErr_Format(PyExc_BufferError, problem, tg_dtype_name(dtype));
+  return !problem;
+}
+
 int py_getbuffer(PyObject *self, Py_buffer *out, int flags) {
   out->obj = NULL;
   tg_dtype dtype = tg_dtype_of(py_t(self));
-  if ((flags & PyBUF_WRITABLE) || !format_of(dtype)) {
-    PyErr_Format(PyExc_BufferError, flags & PyBUF_WRITABLE
-                 ? "the memory of a tensor is read-only; numpy() gives a copy to write to"
-                 : "there is no buffer format for %s; cast to float32 first", tg_dtype_name(dtype));
-    return -1;
-  }
-  view *v = view_new(py_t(self));
+  view *v = buffer_fits(py_t(self), flags) ? view_new(py_t(self)) : NULL;
   if (!v) return -1;
   memset(out, 0, sizeof *out);
   out->buf = (void *)(uintptr_t)v->data;
   out->len = (Py_ssize_t)tg_nbytes(v->t);
   out->itemsize = (Py_ssize_t)tg_element_size(v->t);
   out->readonly = 1;
-  out->ndim = tg_ndim(v->t);
+  out->ndim = flags & PyBUF_ND ? tg_ndim(v->t) : 1; /* without a shape: bytes in a row */
   if (flags & PyBUF_FORMAT) out->format = (char *)(uintptr_t)format_of(dtype);
-  if ((flags & PyBUF_ND) == PyBUF_ND) out->shape = v->shape;
+  if (flags & PyBUF_ND) out->shape = v->shape;
   if ((flags & PyBUF_STRIDES) == PyBUF_STRIDES) out->strides = v->strides;
   out->internal = v;
   Py_INCREF(self);
@@ -135,22 +147,40 @@ static PyObject *m_numpy(PyObject *self, PyObject *unused) {
   return array;
 }
 
+/* copy=None or False: the tensor's memory, read-only; True: elements of one's own. */
+static PyObject *array_of(PyObject *self, bool copy) {
+  if (copy) return m_numpy(self, NULL);
+  PyObject *f = py_numpy("asarray"), *memory = f ? PyMemoryView_FromObject(self) : NULL;
+  PyObject *array = memory ? PyObject_CallFunctionObjArgs(f, memory, NULL) : NULL;
+  Py_XDECREF(memory);
+  return array;
+}
+
+/* 1: `array` has that dtype. -1: raises. */
+static int has_dtype(PyObject *array, PyObject *dtype) {
+  PyObject *f = py_numpy("dtype"), *have = PyObject_GetAttrString(array, "dtype");
+  PyObject *wanted = f ? PyObject_CallFunctionObjArgs(f, dtype, NULL) : NULL;
+  int same = have && wanted ? PyObject_RichCompareBool(have, wanted, Py_EQ) : -1;
+  Py_XDECREF(wanted);
+  Py_XDECREF(have);
+  return same;
+}
+
 /* numpy asks for __array__ where it does not take the buffer. */
 static PyObject *m_array(PyObject *self, ARGUMENTS) {
   PY_PARSE("__array__", 0, "dtype", "copy");
   if (!numpy_can(tg_dtype_of(py_t(self)))) return NULL;
-  bool copy = false;
-  if (a[1] && a[1] != Py_None && !py_bool(a[1], "copy", &copy)) return NULL;
-  PyObject *array = NULL;
-  if (copy) {
-    array = m_numpy(self, NULL);
-  } else {
-    PyObject *f = py_numpy("asarray"), *memory = f ? PyMemoryView_FromObject(self) : NULL;
-    if (memory) array = PyObject_CallFunctionObjArgs(f, memory, NULL);
-    Py_XDECREF(memory);
-  }
+  bool copy = false, never = a[1] && a[1] != Py_None;
+  if (never && !py_bool(a[1], "copy", &copy)) return NULL;
+  PyObject *array = array_of(self, copy), *cast = NULL;
   if (!array || !a[0] || a[0] == Py_None) return array;
-  PyObject *cast = PyObject_CallMethod(array, "astype", "O", a[0]);
+  int same = has_dtype(array, a[0]);
+  if (same == 1) return array;
+  if (same == 0 && never && !copy)
+    PyErr_Format(PyExc_ValueError, "__array__: a dtype other than %s needs a copy; leave out "
+                 "copy=False", numpy_name(tg_dtype_of(py_t(self))));
+  else if (same == 0)
+    cast = PyObject_CallMethod(array, "astype", "O", a[0]);
   Py_DECREF(array);
   return cast;
 }
@@ -166,6 +196,7 @@ static PyObject *get_array_interface(PyObject *self, void *unused) {
   }
   view *v = view_new(py_t(self));
   if (!v) return NULL;
+  const void *data = v->data; /* from the view: another thread may assign to the tensor now */
   view_free(v); /* the tensor keeps the memory; so does whoever reads this and holds the tensor */
   const char kind = dtype == TG_BOOL ? 'b' : tg_dtype_is_float(dtype) ? 'f'
                     : dtype == TG_UINT8 || dtype == TG_UINT16 || dtype == TG_UINT32 ||
@@ -176,8 +207,6 @@ static PyObject *get_array_interface(PyObject *self, void *unused) {
   char type[8];
   PyOS_snprintf(type, sizeof type, "%c%c%d", tg_element_size(py_t(self)) == 1 ? '|' : '<', kind,
                 (int)tg_element_size(py_t(self)));
-  const void *data = tg_data(py_t(self));
-  tg_clear_error();
   return Py_BuildValue("{s:N,s:s,s:(NO),s:i}", "shape", size, "typestr", type, "data",
                        PyLong_FromVoidPtr((void *)(uintptr_t)data), Py_True, "version", 3);
 }
@@ -207,7 +236,8 @@ typedef struct dl_versioned {
   dl_tensor tensor;
 } dl_versioned;
 
-enum { DL_INT, DL_UINT, DL_FLOAT, DL_BFLOAT = 4, DL_BOOL = 6, DL_CPU = 1, DL_READ_ONLY = 1 };
+enum { DL_INT, DL_UINT, DL_FLOAT, DL_BFLOAT = 4, DL_BOOL = 6 };
+enum { DL_CPU = 1, DL_READ_ONLY = 1, DL_COPIED = 2 };
 
 static const struct { uint8_t code, bits; } dl_types[TG_DTYPE_COUNT] = {
     [TG_BOOL] = {DL_BOOL, 8}, [TG_INT8] = {DL_INT, 8}, [TG_UINT8] = {DL_UINT, 8},
@@ -264,11 +294,11 @@ static PyObject *export_managed(view *v) {
   return capsule;
 }
 
-static PyObject *export_versioned(view *v) {
+static PyObject *export_versioned(view *v, bool copied) {
   dl_versioned *m = PyMem_Calloc(1, sizeof *m);
   if (!m) return PyErr_NoMemory();
   m->version.major = 1;
-  m->flags = DL_READ_ONLY;
+  m->flags = copied ? DL_COPIED : DL_READ_ONLY;
   dl_fill(&m->tensor, v);
   m->context = v;
   m->deleter = delete_versioned;
@@ -277,18 +307,42 @@ static PyObject *export_versioned(view *v) {
   return capsule;
 }
 
+/* The first number of a pair, None: `*out` as it is. */
+static bool first_of(PyObject *pair, const char *what, int64_t *out) {
+  if (!pair || pair == Py_None) return true;
+  PyObject *first = PySequence_GetItem(pair, 0);
+  bool fine = first && py_int(first, what, out);
+  Py_XDECREF(first);
+  return fine;
+}
+
+/* The view of a tensor of its own, whose elements nobody else can see. */
+static view *view_of_copy(tg_tensor *t) {
+  view *from = view_new(t), *v = NULL;
+  if (!from) return NULL;
+  tg_tensor *copy = tg_take_ownership(tg_from(from->data, tg_shape_of(t), .dtype = tg_dtype_of(t),
+                                              .device = tg_device(t)));
+  if (copy) v = view_new(copy);
+  else py_raise();
+  tg_release(copy);
+  view_free(from);
+  return v;
+}
+
 static PyObject *m_dlpack(PyObject *self, ARGUMENTS) {
   PY_PARSE("__dlpack__", 0, "stream", "max_version", "dl_device", "copy");
-  int64_t major = 0;
-  if (a[1] && a[1] != Py_None) {
-    PyObject *first = PySequence_GetItem(a[1], 0);
-    bool fine = first && py_int(first, "max_version", &major);
-    Py_XDECREF(first);
-    if (!fine) return NULL;
+  int64_t major = 0, device = DL_CPU;
+  bool copy = false;
+  if (!first_of(a[1], "max_version", &major) || !first_of(a[2], "dl_device", &device) ||
+      (a[3] && !py_bool(a[3], "copy", &copy)))
+    return NULL;
+  if (device != DL_CPU) {
+    PyErr_SetString(PyExc_BufferError, "__dlpack__: the memory of a tensor is the CPU's, (1, 0)");
+    return NULL;
   }
-  view *v = view_new(py_t(self));
+  view *v = copy ? view_of_copy(py_t(self)) : view_new(py_t(self));
   if (!v) return NULL;
-  PyObject *capsule = major >= 1 ? export_versioned(v) : export_managed(v);
+  PyObject *capsule = major >= 1 ? export_versioned(v, copy) : export_managed(v);
   if (!capsule) view_free(v);
   return capsule;
 }
@@ -436,7 +490,16 @@ PyObject *py_from_dlpack(PyObject *module, ARGUMENTS) {
 
 /* ---- pickle and copy */
 
-/* (bytes, dtype, shape, device, requires_grad, name): what _rebuild takes. */
+/* The attributes of a subclass's object, a dict; a Tensor has none: None. */
+static PyObject *attributes_of(PyObject *self) {
+  PyObject *dict = Py_TYPE(self) == py_tensor_type ? NULL
+                   : PyObject_GetAttrString(self, "__dict__");
+  if (dict) return dict;
+  PyErr_Clear(); /* a subclass may have __slots__ */
+  Py_RETURN_NONE;
+}
+
+/* (bytes, dtype, shape, device, requires_grad, name, class): what _rebuild takes. */
 static PyObject *state_of(PyObject *self) {
   view *v = view_new(py_t(self));
   if (!v) return NULL;
@@ -444,19 +507,22 @@ static PyObject *state_of(PyObject *self) {
   PyObject *shape = py_shape_tuple(v->dl_shape, tg_ndim(v->t));
   const char *dtype = tg_dtype_name(tg_dtype_of(v->t));
   view_free(v);
-  return Py_BuildValue("(NsNsiz)", bytes, dtype, shape, tg_device(py_t(self)),
-                       (int)tg_requires_grad(py_t(self)), tg_name(py_t(self)));
+  return Py_BuildValue("(NsNsizO)", bytes, dtype, shape, tg_device(py_t(self)),
+                       (int)tg_requires_grad(py_t(self)), tg_name(py_t(self)), Py_TYPE(self));
 }
 
 static PyObject *c_rebuild(PyObject *self, PyObject *args) {
   (void)self;
   const char *bytes, *dtype_name, *device, *name;
   Py_ssize_t size;
-  PyObject *dims;
+  PyObject *dims, *class = (PyObject *)py_tensor_type;
   int mode;
-  if (!PyArg_ParseTuple(args, "y#sO!siz", &bytes, &size, &dtype_name, &PyTuple_Type, &dims, &device,
-                        &mode, &name))
+  if (!PyArg_ParseTuple(args, "y#sO!siz|O!", &bytes, &size, &dtype_name, &PyTuple_Type, &dims,
+                        &device, &mode, &name, &PyType_Type, &class))
     return NULL;
+  int fits = PyObject_IsSubclass(class, (PyObject *)py_tensor_type);
+  if (fits == 0) PyErr_SetString(py_type_error, "the class of a pickled tensor is no Tensor");
+  if (fits != 1) return NULL;
   tg_shape shape = {0, {0}};
   tg_dtype dtype = TG_DEFAULT_DTYPE;
   if (!py_ints(dims, "shape", &shape)) return NULL;
@@ -470,16 +536,17 @@ static PyObject *c_rebuild(PyObject *self, PyObject *args) {
     PyErr_SetString(py_error, "this pickled tensor is damaged: its bytes do not fit its shape");
     return NULL;
   }
-  return py_wrap(tg_from(bytes, shape, .dtype = dtype, .device = device, .name = name,
-                         .requires_grad = mode < 0 ? TG_GRAD_NO : mode > 0 ? TG_GRAD_YES
-                                                                : TG_GRAD_UNSET));
+  return py_wrap_as((PyTypeObject *)(void *)class,
+                    tg_from(bytes, shape, .dtype = dtype, .device = device, .name = name,
+                            .requires_grad = mode < 0 ? TG_GRAD_NO : mode > 0 ? TG_GRAD_YES
+                                                                   : TG_GRAD_UNSET));
 }
 
 static PyObject *m_reduce(PyObject *self, PyObject *unused) {
   (void)unused;
   PyObject *f = PyObject_GetAttrString((PyObject *)py_tensor_type, "_rebuild");
   PyObject *state = f ? state_of(self) : NULL;
-  if (state) return Py_BuildValue("(NN)", f, state);
+  if (state) return Py_BuildValue("(NNN)", f, state, attributes_of(self));
   Py_XDECREF(f);
   return NULL;
 }
@@ -487,7 +554,7 @@ static PyObject *m_reduce(PyObject *self, PyObject *unused) {
 /* The same value: tensors are values, so nothing needs to be copied. */
 static PyObject *same_value(PyObject *self) {
   tg_tensor *t = py_t(self), *copy = tg_detach(t);
-  PyObject *object = py_wrap(copy);
+  PyObject *object = py_wrap_as(Py_TYPE(self), copy);
   if (!object) return NULL;
   copy = py_t(object);
   if (tg_set_requires_grad(copy, tg_requires_grad(t)) &&
@@ -498,10 +565,29 @@ static PyObject *same_value(PyObject *self) {
   return py_raise();
 }
 
+/* memo NULL: a shallow copy. */
+static PyObject *copy_of(PyObject *self, PyObject *memo) {
+  PyObject *object = same_value(self), *mine = object ? attributes_of(self) : NULL;
+  if (!mine || mine == Py_None) {
+    Py_XDECREF(mine);
+    return object;
+  }
+  PyObject *module = memo ? PyImport_ImportModule("copy") : NULL, *theirs = NULL;
+  if (module) theirs = PyObject_CallMethod(module, "deepcopy", "OO", mine, memo);
+  else if (!memo) theirs = PyDict_Copy(mine);
+  if (!theirs || PyObject_SetAttrString(object, "__dict__", theirs) < 0) Py_CLEAR(object);
+  Py_XDECREF(theirs);
+  Py_XDECREF(module);
+  Py_DECREF(mine);
+  return object;
+}
+
 static PyObject *m_copy(PyObject *self, PyObject *unused) {
   (void)unused;
-  return same_value(self);
+  return copy_of(self, NULL);
 }
+
+static PyObject *m_deepcopy(PyObject *self, PyObject *memo) { return copy_of(self, memo); }
 
 /* ---- the tables */
 
@@ -514,11 +600,11 @@ PyMethodDef py_share_methods[] = {
      "__array__($self, dtype=None, copy=None)\n--\n\nA read-only numpy array on the same memory."},
     {"__dlpack__", FAST(m_dlpack), METH_FASTCALL | METH_KEYWORDS,
      "__dlpack__($self, *, stream=None, max_version=None, dl_device=None, copy=None)\n--\n\n"
-     "A DLPack capsule of the same memory, which must not be written to."},
+     "A DLPack capsule of the same memory, which must not be written to; copy=True: of a copy."},
     NOARGS(__dlpack_device__, m_dlpack_device, "(1, 0): the CPU."),
     NOARGS(__reduce__, m_reduce, "For pickle."),
     NOARGS(__copy__, m_copy, "A leaf with the same value."),
-    {"__deepcopy__", m_copy, METH_O,
+    {"__deepcopy__", m_deepcopy, METH_O,
      "__deepcopy__($self, memo, /)\n--\n\nA leaf with the same value, and a copy of the gradient."},
     {"_rebuild", c_rebuild, METH_VARARGS | METH_STATIC, NULL},
     {NULL, NULL, 0, NULL}};

@@ -150,14 +150,19 @@ int64_t py_waiting(tg_tensor **out, int64_t room) {
 
 /* ---- objects */
 
-PyObject *py_wrap(tg_tensor *t) {
+/* What Python sees has a gradient after backward, leaf or not, as in teenygrad. */
+PyObject *py_wrap_as(PyTypeObject *type, tg_tensor *t) {
   if (!t) return py_raise();
-  py_tensor *self = (py_tensor *)(void *)PyType_GenericAlloc(py_tensor_type, 0);
+  py_tensor *self = (py_tensor *)(void *)PyType_GenericAlloc(type, 0);
   if (!self) return NULL;
   self->t = tg_take_ownership(t);
-  if (tg_requires_grad(t) == TG_GRAD_YES) wait_begin(self);
+  if (tg_requires_grad(t) != TG_GRAD_YES) return (PyObject *)self;
+  wait_begin(self);
+  tg_retain_grad(t);
   return (PyObject *)self;
 }
+
+PyObject *py_wrap(tg_tensor *t) { return py_wrap_as(py_tensor_type, t); }
 
 PyObject *py_wrap_or(PyObject *self, tg_tensor *t) {
   if (t != py_t(self)) return py_wrap(t);
@@ -283,8 +288,8 @@ static PyObject *op_pos(PyObject *a) {
 }
 
 static PyObject *op_float(PyObject *a) {
-  double value = tg_item(py_t(a));
-  return value != value && py_raised() ? NULL : PyFloat_FromDouble(value);
+  double value = 0;
+  return py_number_of(py_t(a), &value) ? PyFloat_FromDouble(value) : NULL;
 }
 
 static PyObject *op_int(PyObject *a) {
@@ -434,6 +439,9 @@ static PyGetSetDef tensor_getset[] = {
     {"grad", get_grad, set_grad, "The gradient that backward() left, or None.", NULL},
     {"name", get_name, set_name, "The name that messages and repr show, or None.", NULL},
     {"is_realized", get_is_realized, NULL, "Whether the elements have been computed.", NULL},
+    {"training", meta_training, NULL, "Tensor.training.", NULL}, /* x.training, too */
+    {"no_grad", meta_no_grad, NULL, "Tensor.no_grad.", NULL},
+    {"default_type", meta_default_type, NULL, "Tensor.default_type.", NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 /* ---- repr */

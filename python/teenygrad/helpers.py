@@ -3,7 +3,7 @@ import functools
 import os
 import platform
 from dataclasses import dataclass
-from math import prod  # noqa: F401
+from math import prod as prod  # for those who import it from here
 from typing import Any, Optional
 
 import numpy as np
@@ -72,12 +72,7 @@ class DType:
         return f"dtypes.{self.name}"
 
 
-class ImageDType(DType):
-    """For isinstance checks of old scripts; no tensor has one."""
-
-
-class PtrDType(DType):
-    """For isinstance checks of old scripts; no tensor has one."""
+PtrDType, ImageDType = None, None  # as in teenygrad, whose tests skip what needs them
 
 
 class dtypes:

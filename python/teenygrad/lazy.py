@@ -38,12 +38,14 @@ class Realized:
 class LazyBuffer:
     __slots__ = ("_tensor",)
 
-    def __init__(self, tensor):
-        self._tensor = tensor.detach()
+    def __init__(self, buf):
+        """buf: a Tensor, or an array, as in teenygrad's first version."""
+        self._tensor = (buf if isinstance(buf, Tensor) else Tensor(buf)).detach()
 
     shape = property(lambda self: self._tensor.shape)
     dtype = property(lambda self: self._tensor.dtype)
     device = property(lambda self: self._tensor.device)
+    _np = property(lambda self: self._tensor.numpy(), doc="The elements, under the name they have in teenygrad.")
 
     @property
     def realized(self):
@@ -106,7 +108,12 @@ class LazyBuffer:
         """Every arg[i]-th element along axis i; negative: from the back."""
         return LazyBuffer(self._tensor[tuple(slice(None, None, s) for s in arg)])
 
+    def __reduce__(self):
+        return LazyBuffer, (self._tensor,)
+
     def __getattr__(self, name):
+        if name.startswith("__"):  # protocols look on the type, and copy and pickle must not find Tensor's
+            raise AttributeError(name)
         value = getattr(self._tensor, name)
         return _lazy_method(value) if callable(value) else _as_lazy(value)
 

@@ -60,6 +60,12 @@ def test_mlops(name, ours, theirs):
     compare(lambda x: ours(getattr(mlops, name).apply, x), X, torch_f=theirs)
 
 
+def test_mlops_share_a_maximum():
+    ties = np.array([[1, 2, 2, 0], [3, 3, 3, 3]], dtype=np.float32)
+    compare(lambda x: mlops.Max.apply(x, new_shape=(2, 1)), ties, torch_f=lambda x: x.amax(1, keepdim=True))
+    compare(mlops.Relu.apply, ties - 2, torch_f=torch.relu)
+
+
 def test_mlops_of_two_and_three():
     for name, f in (("Add", torch.add), ("Sub", torch.sub), ("Mul", torch.mul), ("Div", torch.div)):
         compare(lambda x, y: getattr(mlops, name).apply(x, y), X, Y, torch_f=f)
@@ -186,6 +192,7 @@ def test_lazy_buffers():
     close(x.e(BinaryOps.CMPLT, x.const(1)).e(TernaryOps.WHERE, x, y).toCPU(), np.where(X < 1, X, -X))
     close(LazyBuffer.loadop(LoadOps.CONST, (2,), dtypes.float32, arg=3).toCPU(), [3, 3])
     close((1 + x * 2 - x / 3).toCPU(), 1 + X * 2 - X / 3)
+    close(LazyBuffer(X)._np, X)
     t = Tensor(X)
     close(t.lazydata.toCPU(), X)
     assert (t + 1).lazydata.realized is None and Tensor(t.lazydata).shape == (3, 4)

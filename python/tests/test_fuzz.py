@@ -10,7 +10,7 @@ faulthandler.enable()
 import numpy as np
 from teenygrad import Tensor, dtypes, from_dlpack, mlops, nn, lazy
 random.seed(int(sys.argv[1]))
-t = lambda *s, **k: Tensor(np.random.rand(*s).astype(np.float32), **k)
+t = lambda *s, **k: Tensor(np.asarray(np.random.rand(*s), dtype=np.float32), **k)
 values = [
     lambda: None, lambda: True, lambda: 0, lambda: 1, lambda: -1, lambda: 3, lambda: 2 ** 31, lambda: -2 ** 63,
     lambda: 2 ** 64, lambda: 0.5, lambda: -1.5, lambda: float("nan"), lambda: float("inf"), lambda: 1e300, lambda: "x",

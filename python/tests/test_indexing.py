@@ -103,6 +103,7 @@ def test_lists_numbers_and_rows():
     close(np.stack([row.numpy() for row in t]), x)
     close(t[()].numpy(), x)
     close(t[[]].numpy(), x[[]])
+    close(t[range(1, 3), range(2)].numpy(), x[range(1, 3), range(2)])
     t[0] = x[1]
     t[:, 1] = [9, 8, 7, 6]
     y = x.copy()

@@ -1,7 +1,9 @@
 """Memory that passes between libraries: numpy, the buffer protocol, DLPack, pickle, copy."""
 import copy
+import ctypes
 import gc
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -29,6 +31,11 @@ def test_views_share_memory_and_are_read_only():
     assert address(a) == address(b) == address(t) and not a.flags.writeable and m.readonly
     assert m.shape == (2, 2) and m.format == "f" and m.tolist() == [[1, 2], [3, 4]] and m.strides == (8, 4)
     assert np.asarray(t, dtype=np.float64).dtype == np.float64
+    assert address(t.__array__(np.float32, copy=False)) == address(t)
+    own = t.__array__(copy=True)
+    assert own.flags.writeable and address(own) != address(t)
+    with pytest.raises(ValueError, match="copy"):
+        t.__array__(np.float64, copy=False)
     t.assign(t + 1)
     assert a.tolist() == [[1, 2], [3, 4]] and np.asarray(t).tolist() == [[2, 3], [4, 5]]
     del t
@@ -37,6 +44,33 @@ def test_views_share_memory_and_are_read_only():
     assert a.tolist() == [[1, 2], [3, 4]] == m.tolist()
     with pytest.raises((BufferError, ValueError, TypeError)):
         m[0, 0] = 1
+
+
+class Buffer(ctypes.Structure):
+    """CPython's Py_buffer."""
+    _fields_ = [("buf", ctypes.c_void_p), ("obj", ctypes.py_object), ("len", ctypes.c_ssize_t),
+                ("itemsize", ctypes.c_ssize_t), ("readonly", ctypes.c_int), ("ndim", ctypes.c_int),
+                ("format", ctypes.c_char_p), ("shape", ctypes.c_void_p), ("strides", ctypes.c_void_p),
+                ("suboffsets", ctypes.c_void_p), ("internal", ctypes.c_void_p)]
+
+
+def test_every_kind_of_buffer():
+    get, release = ctypes.pythonapi.PyObject_GetBuffer, ctypes.pythonapi.PyBuffer_Release
+    get.argtypes, release.argtypes = [ctypes.py_object, ctypes.POINTER(Buffer), ctypes.c_int], [ctypes.POINTER(Buffer)]
+    t = Tensor([[1.0, 2], [3, 4]])
+    # SIMPLE, FORMAT, ND, STRIDES, C_CONTIGUOUS, ANY_CONTIGUOUS
+    for flags, ndim in ((0, 1), (4, 1), (0x8, 2), (0x18, 2), (0x38, 2), (0x98, 2)):
+        b = Buffer()
+        assert get(t, b, flags) == 0 and (b.len, b.itemsize, b.readonly, b.ndim) == (16, 4, 1, ndim)
+        assert bool(b.shape) == (ndim == 2) and bool(b.strides) == (flags & 0x10 != 0)
+        release(b)
+    for flags in (1, 0x58):  # WRITABLE, F_CONTIGUOUS
+        with pytest.raises(BufferError):
+            get(t, Buffer(), flags)
+    b = Buffer()
+    assert get(t[:1], b, 0x58) == 0  # one row lies in both orders
+    release(b)
+    assert bytes(t) == t.numpy().tobytes()
 
 
 def test_arrays_of_any_layout():
@@ -63,7 +97,6 @@ def test_read_only_memory_is_borrowed():
     assert address(t) == x.__array_interface__["data"][0]
     w = np.ones(5000, dtype=np.float32)
     assert address(Tensor.from_numpy(w)) == address(w) and address(Tensor(w)) != address(w)
-    import sys
     before = sys.getrefcount(x)
     del t
     assert sys.getrefcount(x) == before - 1
@@ -95,6 +128,18 @@ def test_dlpack(name):
         assert (teenygrad.from_dlpack(x).numpy() == x).all()
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (), (0, 3)])
+def test_dlpack_copies_when_asked(shape):
+    t = Tensor.ones(*shape)
+    x = np.from_dlpack(t, copy=True)
+    assert x.flags.writeable and x.shape == shape
+    x[...] = 7
+    assert (t.numpy() == 1).all()
+    assert not np.from_dlpack(t, copy=False).flags.writeable
+    with pytest.raises(BufferError):
+        t.__dlpack__(dl_device=(2, 0))
+
+
 def test_dlpack_lives_as_long_as_needed():
     def borrowed():
         return teenygrad.from_dlpack(torch.arange(1000.0))
@@ -112,6 +157,13 @@ def test_dlpack_lives_as_long_as_needed():
     for bad in (capsule, 3, "x", torch.ones(2, dtype=torch.complex64)):
         with pytest.raises((TypeError, ValueError, BufferError)):
             teenygrad.from_dlpack(bad)
+    lender = np.arange(1000.0).reshape(10, 100)
+    for lent in (lender, lender.T):  # borrowed, and copied
+        before = sys.getrefcount(lender)
+        t = teenygrad.from_dlpack(lent)
+        assert (sys.getrefcount(lender) > before) == (lent is lender)
+        del t
+        assert sys.getrefcount(lender) == before
     before = teenygrad._teenygrad.counters()["tensors"]
     for _ in range(100):
         Tensor([1.0]).__dlpack__()
@@ -147,3 +199,23 @@ def test_copies():
         assert t.numpy().tolist() == [1, 2]
     with pytest.raises(teenygrad.Error):
         Tensor._rebuild(b"123", "float32", (1,), "CPU", 0, None)
+
+
+class Weight(Tensor):
+    """A subclass with an attribute of its own."""
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
+def test_subclasses_stay_what_they_are(again):
+    w = Weight([1.0, 2], requires_grad=True)
+    w.tags = ["a"]
+    u = again(w)
+    assert type(u) is Weight and u.tags == ["a"] and u.requires_grad and u.numpy().tolist() == [1, 2]
+    assert (u.tags is w.tags) == (again is copy.copy)
+    with pytest.raises(TypeError):
+        Tensor._rebuild(b"", "float32", (0,), "CPU", 0, None, int)
+
+
+def test_lazy_buffers():
+    for again in (copy.copy, copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))):
+        assert again(Tensor([1.0, 2]).lazydata).toCPU().tolist() == [1, 2]

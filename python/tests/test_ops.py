@@ -280,6 +280,10 @@ def test_batchnorm_and_dropout():
     var = np.random.uniform(0.5, 2, 3).astype(np.float32)
     compare(lambda x, w, b: x.batchnorm(w, b, Tensor(mean), (Tensor(var) + 1e-5).rsqrt()), x, w, b,
             torch_f=lambda x, w, b: F.batch_norm(x, torch.tensor(mean), torch.tensor(var), w, b), atol=1e-4)
+    wide = 1 / np.sqrt(var.reshape(1, 3, 1, 1) + 1e-5)
+    for invstd in (wide, np.broadcast_to(wide, x.shape)):  # teenygrad's BatchNorm2d gives the latter in evaluation
+        out = Tensor(x).batchnorm(Tensor(w.reshape(1, 3, 1, 1)), Tensor(b), Tensor(mean), Tensor(invstd))
+        close(out.numpy(), F.batch_norm(*map(torch.tensor, (x, mean, var, w, b))), atol=1e-4)
     t = Tensor.ones(10000)
     assert t.dropout(0.3) is t
     with Tensor.train():
@@ -329,6 +333,30 @@ def test_creation():
     a = Tensor.rand(4).numpy()
     Tensor.manual_seed(5)
     assert (a == Tensor.rand(4).numpy()).all() and (a != Tensor.rand(4).numpy()).any()
+
+
+def test_defaults():
+    """What an argument is when it is left out."""
+    x, = arrays([(3, 4)])
+    image, = arrays([(1, 2, 7, 7)])
+    for ours, theirs in (
+            (lambda x: x.softmax(), lambda x: x.softmax(-1)), (lambda x: x.log_softmax(), lambda x: x.log_softmax(-1)),
+            (lambda x: x.cumsum(), lambda x: x.cumsum(0)), (lambda x: x.std(), lambda x: x.std()),
+            (lambda x: x.layernorm(), lambda x: F.layer_norm(x, (4,))), (lambda x: x.flatten(), torch.flatten),
+            (lambda x: x.transpose(), torch.t), (lambda x: x.squeeze(), torch.squeeze), (lambda x: x.triu(), torch.triu),
+            (lambda x: x.tril(), torch.tril), (lambda x: x.elu(), F.elu), (lambda x: x.celu(), F.celu),
+            (lambda x: x.leakyrelu(), F.leaky_relu), (lambda x: x.softplus(), F.softplus),
+            (lambda x: x.hardtanh(), F.hardtanh), (lambda x: x.max(), lambda x: x.amax()),
+            (lambda x: x.min(), lambda x: x.amin()), (lambda x: x.cat(x), lambda x: torch.cat([x, x])),
+            (lambda x: Tensor.stack([x, x]), lambda x: torch.stack([x, x])),
+            (lambda x: x.pad(((1, 0), (0, 2))), lambda x: F.pad(x, (0, 2, 1, 0)))):
+        compare(ours, x, torch_f=theirs)
+    close(Tensor(x).argmax().numpy(), x.argmax())
+    close(Tensor(x).argmin().numpy(), x.argmin())
+    for ours, theirs in ((lambda x: x.max_pool2d(), lambda x: F.max_pool2d(x, 2)),
+                         (lambda x: x.avg_pool2d(), lambda x: F.avg_pool2d(x, 2)),
+                         (lambda x: x.max_pool2d(3), lambda x: F.max_pool2d(x, 3))):
+        compare(ours, image, torch_f=theirs)
 
 
 def test_zero_sizes():

@@ -1,4 +1,7 @@
 """Optimizers against PyTorch's over 100 steps, on teenygrad's TinyNet."""
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -108,6 +111,11 @@ def test_which_parameters():
         optim.SGD([1, 2])
     with pytest.raises(NotImplementedError):
         optim.Optimizer([unset], 0.1).step()
+    unset.sum().backward()
+    for bad in ([], [0.1, 0.2]):
+        o.lr = Tensor(bad)
+        with pytest.raises(ValueError, match="one element"):
+            o.step()
     with pytest.raises(RuntimeError):
         optim.SGD([unset], nesterov=True)
 
@@ -120,3 +128,55 @@ def test_step_computes_what_is_held():
     loss.backward()
     o.step()
     assert out.is_realized and loss.is_realized and loss.item() == 6 and out.numpy().tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("make", [
+    lambda p: optim.Adam(p, lr=0.1), lambda p: optim.LAMB(p, lr=0.1), lambda p: optim.SGD(p, lr=0.1),
+    lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True)])
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_go_on_alike(make, again):
+    def steps(w, o):
+        for _ in range(3):
+            o.zero_grad()
+            ((w - 3) ** 2).sum().backward()
+            o.step()
+        return w.numpy().tolist()
+
+    w = Tensor([1.0, 2.0, 5.0])
+    o = make([w])
+    steps(w, o)
+    o.lr.assign([0.05])
+    w_again, o_again = again((w, o))
+    assert o_again.params[0] is w_again and w_again is not w
+    assert steps(w, o) == steps(w_again, o_again)
+
+
+@pytest.mark.parametrize("ours,theirs,changes", [
+    (lambda p: optim.SGD(p, lr=0.1, momentum=0.9), lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+     [("wd", "weight_decay", 0.1), ("momentum", "momentum", 0.5), ("nesterov", "nesterov", True)]),
+    (lambda p: optim.AdamW(p, lr=0.1), lambda p: torch.optim.AdamW(p, lr=0.1),
+     [("wd", "weight_decay", 0.2), ("eps", "eps", 0.1)])])
+def test_numbers_that_change(ours, theirs, changes):
+    w, v = Tensor([1.0, 2.0, 5.0]), torch.tensor([1.0, 2.0, 5.0], requires_grad=True)
+    o, p = ours([w]), theirs([v])
+    for name, their_name, value in [(None, None, None), *changes]:
+        if name:
+            setattr(o, name, value)
+            p.param_groups[0][their_name] = value
+        for x, opt in ((w, o), (v, p)):
+            for _ in range(3):
+                opt.zero_grad()
+                ((x - 3) ** 2).sum().backward()
+                opt.step()
+    np.testing.assert_allclose(w.numpy(), v.detach().numpy(), atol=1e-4, rtol=1e-4)
+
+
+def test_a_number_that_cannot_be():
+    o = optim.SGD([Tensor([1.0])], momentum=0.9)
+    with pytest.raises(ValueError):
+        o.momentum = -1.0
+    assert o.momentum == 0.9
+    for x in o.params:
+        x.sum().backward()
+    o.step()
+    assert o.b[0].numpy().tolist() == [1]

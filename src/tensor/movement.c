@@ -81,8 +81,10 @@ tg_tensor *tg_permute_to(tg_tensor *x, tg_ints order) {
   int64_t args[TG_MAX_DIMS];
   bool whole = order.ndim == tg_rank(x);
   for (int i = 0; whole && i < order.ndim; i++) {
-    args[i] = order.dim[i] < 0 ? order.dim[i] + order.ndim : order.dim[i];
-    whole = args[i] >= 0 && args[i] < order.ndim && !(seen >> args[i] & 1);
+    int axis = tg_axis("tg_permute", x, order.dim[i]);
+    if (axis < 0) return NULL;
+    args[i] = axis;
+    whole = !(seen >> axis & 1);
     if (whole) seen |= UINT32_C(1) << args[i];
   }
   if (!whole)

@@ -25,21 +25,29 @@ tg_tensor *(tg_layernorm)(tg_tensor *x, const tg_layernorm_opts *o) {
   TG_COMPOSE(layernorm(x, o, mask));
 }
 
-/* [C] as [1, C, 1...], to meet x [N, C, H...]. */
+/* C elements as [1, C, 1...], to meet x [N, C, H...]. */
 static tg_tensor *per_channel(tg_tensor *t, const tg_tensor *x, const char *what) {
   if (tg_is_null("tg_batchnorm", t)) return NULL;
-  if (tg_rank(t) != 1 || tg_dims(t)[0] != tg_dims(x)[1])
+  if (t->node->numel != tg_dims(x)[1])
     return tg_fail("tg_batchnorm: %s is %s but x %s has %lld channels (axis 1); it must be "
                    "(%lld,)", what, tg_text_of(t), tg_text_of(x), (long long)tg_dims(x)[1],
                    (long long)tg_dims(x)[1]);
   tg_shape shape = {.ndim = tg_rank(x)};
-  for (int i = 0; i < shape.ndim; i++) shape.dim[i] = i == 1 ? tg_dims(t)[0] : 1;
+  for (int i = 0; i < shape.ndim; i++) shape.dim[i] = i == 1 ? tg_dims(x)[1] : 1;
   return tg_reshape_to(t, shape);
+}
+
+/* invstd alone may also have x's axes, each of x's size or 1 (teenygrad's rule). */
+static bool meets(const tg_tensor *t, const tg_tensor *x) {
+  bool fits = t && tg_rank(t) == tg_rank(x);
+  for (int i = 0; fits && i < tg_rank(x); i++)
+    fits = tg_dims(t)[i] == 1 || tg_dims(t)[i] == tg_dims(x)[i];
+  return fits;
 }
 
 static tg_tensor *batchnorm(tg_tensor *x, tg_tensor *weight, tg_tensor *bias, tg_tensor *mean,
                             tg_tensor *invstd) {
-  tg_tensor *scale = per_channel(invstd, x, "invstd");
+  tg_tensor *scale = meets(invstd, x) ? invstd : per_channel(invstd, x, "invstd");
   if (weight) scale = tg_mul(scale, per_channel(weight, x, "weight"));
   tg_tensor *out = tg_mul(tg_sub(x, per_channel(mean, x, "mean")), scale);
   return bias ? tg_add(out, per_channel(bias, x, "bias")) : out;

@@ -1,5 +1,7 @@
 """Optimizers. SGD and LAMB (Adam and AdamW are LAMB without the trust ratio) are the C library's; Optimizer is the
 base for those written in Python."""
+from itertools import count, takewhile
+
 from teenygrad import _teenygrad
 from teenygrad.helpers import dedup, getenv
 from teenygrad.tensor import Tensor
@@ -33,12 +35,46 @@ class Optimizer:
         raise NotImplementedError
 
 
+_NUMBERS = ["momentum", "wd", "nesterov", "b1", "b2", "eps"]
+
+
 class _Native(Optimizer):
-    """An optimizer of the C library. Its rate follows self.lr, whatever that is set to."""
+    """An optimizer of the C library. Its rate follows self.lr, whatever that is set to, and so do its other numbers."""
 
     def _start(self, kind, lr, momentum=0.0, wd=0.0, nesterov=False, b1=0.9, b2=0.999, eps=1e-8):
+        self._made = (kind, lr, momentum, wd, nesterov, b1, b2, eps)
         self._native = _teenygrad.Optimizer(kind, self.params, lr, momentum, wd, nesterov, b1, b2, eps)
         self._native.follow(self.lr, False)
+
+    def _again(self, made, kept):
+        """A C optimizer with other numbers and the state of before."""
+        native = _teenygrad.Optimizer(made[0], self.params, *made[1:])
+        native.follow(self.lr, True)
+        for i, t in enumerate(kept, len(self.params)):
+            mine = native.state(i)
+            if mine is not None:  # there is no momentum any more
+                mine.assign(t)
+        return native
+
+    def _kept(self):
+        kept = takewhile(lambda t: t is not None, map(self._native.state, count(len(self.params))))
+        return [t.detach() for t in kept]
+
+    def __setattr__(self, name, value):
+        if name in _NUMBERS and "_native" in self.__dict__:
+            made, at = list(self._made), _NUMBERS.index(name) + 2
+            made[at] = type(made[at])(value)
+            self._native, self._made = self._again(made, self._kept()), tuple(made)
+        super().__setattr__(name, value)
+
+    def __getstate__(self):
+        """For pickle and copy: what Python sees, and the state that the C optimizer keeps."""
+        return {k: v for k, v in self.__dict__.items() if k != "_native"}, self._kept()
+
+    def __setstate__(self, state):
+        named, kept = state
+        self.__dict__.update(named)
+        self._native = self._again(self._made, kept)
 
     def _state(self, group):
         n = len(self.params)
