@@ -667,6 +667,7 @@ static void cn_function(cn_writer *w, const char *name) {
   cn_nest *n = w->n;
   int64_t size = w->phase == 1 ? cn_size(r, n->stage[0].loop[0]) : 1;
   r->stores = w->phase != 1;
+  r->streams = n->stages > 1; /* the rows that are gone over again keep the cache */
   tg_c_open(r, "static void %s(tg_c_call *call, i64 job) {", name);
   cn_pointers(r, n->needed);
   if (r->keep) tg_c_keep_pointers(r, 0);
@@ -697,6 +698,10 @@ static void cn_function(cn_writer *w, const char *name) {
   cn_outer_body(w);
   for (int64_t l = n->fixed; l < n->loops; l++) tg_c_close(r);
   tg_c_close(r);
+  bool drain = false;
+  for (int32_t i = 0; i < r->code->count; i++) drain |= n->needed[i] && tg_c_streams(r, i);
+  if (drain) tg_c_line(r, "DRAIN();");
+  r->streams = false;
   tg_c_close(r);
   tg_text_add(r->out, "\n");
 }

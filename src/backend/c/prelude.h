@@ -236,6 +236,12 @@ FN f32n load_bits(const f32 *p, unsigned bits) {
 FN void store_bits(f32 *p, f32n v, unsigned bits) {
   __builtin_ia32_storeups512_mask((void *)p, v, (unsigned short)bits);
 }
+/* A whole line past the caches: it is not read first, and pushes nothing out. */
+FN void stream_f32n(f32 *p, f32n v) {
+  if ((u64)p % 64) store_f32n(p, v);
+  else __asm__("vmovntps %1, %0" : "=m"(*(f32(*)[16])p) : "v"(v));
+}
+#define DRAIN() __builtin_ia32_sfence() /* before another thread reads it */
 #define load_if_f32n(p, m) load_bits(p, BITS(m))
 #define load_part_f32n(p, count) load_bits(p, (1u << (count)) - 1)
 #define store_part_f32n(p, v, count) store_bits(p, v, (1u << (count)) - 1)

@@ -37,6 +37,7 @@ typedef struct c_render {
   int part;        /* lanes of the vector at hand that count; 0: all */
   int unroll;      /* > 1: vectors of REDUCEs are arrays, indexed by u */
   bool stores;     /* false: they are left out */
+  bool streams;    /* large results may go past the caches */
   int indent;
   uint64_t open;   /* ranges whose loops are open */
   bool *done;      /* instructions that have a variable in scope */
@@ -65,6 +66,8 @@ c_expr tg_c_use(const c_render *r, int32_t ins, bool vector);
 void tg_c_instruction(c_render *r, int32_t ins);
 /* All marked instructions whose ranges are open and whose operands are done. */
 void tg_c_level(c_render *r, const bool *needed);
+/* Does this store go past the caches? Then the job ends with DRAIN(). */
+bool tg_c_streams(const c_render *r, int32_t ins);
 /* Marks what `root` is computed from, down to REDUCEs and what is given (or NULL). */
 void tg_c_mark(const bi_code *code, int32_t root, const bool *given, bool *needed);
 

@@ -12,6 +12,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#ifdef TG_HOSTILE
+enum { CV_STREAM = 64 };
+#else
+enum { CV_STREAM = 4 << 20 }; /* elements */
+#endif
+enum { CV_LINE = 64 }; /* bytes */
+
 static c_expr cv_print(const char *format, ...) TG_PRINTF(1, 2);
 static c_expr cv_print(const char *format, ...) {
   c_expr e;
@@ -372,7 +379,15 @@ static c_expr cv_load(const c_render *r, const tg_ins *in, bool vector) {
   return cv_print("%.100s ? %.1200s : 0", gate.at, value.at);
 }
 
-static void cv_store(c_render *r, const tg_ins *in) {
+/* Results that no cache holds until they are read: only where a vector is a whole line. */
+bool tg_c_streams(const c_render *r, int32_t i) {
+  const tg_ins *in = &r->code->ins[i];
+  return in->op == TG_OP_STORE && r->streams && tg_isa_vector_bytes() == CV_LINE &&
+         r->code->slot[in->slot] == TG_FLOAT32 && r->code->slot_size[in->slot] >= CV_STREAM;
+}
+
+static void cv_store(c_render *r, int32_t i) {
+  const tg_ins *in = &r->code->ins[i];
   const int64_t *row = bi_row(r->code, r->code->row_of[in->src[0]]);
   c_expr at = tg_c_row(r->code, row), type = tg_c_name(r, in->dtype);
   if (r->lane < 0 || !row[r->lane]) {
@@ -387,6 +402,8 @@ static void cv_store(c_render *r, const tg_ins *in) {
   else if (r->part)
     tg_c_line(r, "store_part_%s(p%d + %.900s, %.900s, %d);", type.at, in->slot, at.at, value.at,
               r->part);
+  else if (tg_c_streams(r, i) && r->suffix == 'n')
+    tg_c_line(r, "stream_f32n(p%d + %.900s, %.900s);", in->slot, at.at, value.at);
   else tg_c_line(r, "store_%s(p%d + %.900s, %.900s);", type.at, in->slot, at.at, value.at);
 }
 
@@ -426,7 +443,7 @@ static c_expr cv_value(const c_render *r, int32_t i, bool vector) {
 void tg_c_instruction(c_render *r, int32_t i) {
   const tg_ins *in = &r->code->ins[i];
   if (bi_is_store(in->op)) {
-    cv_store(r, in);
+    cv_store(r, i);
     return;
   }
   bool vector = tg_c_is_vector(r, i);
