@@ -363,6 +363,16 @@ ORDER(i64, w, i64)
 ORDER(u64, w, i64)
 ORDER(f64, w, i64)
 
+#ifdef ASM512 /* NaN is looked for once, and not at each step */
+FN f32 most_of_f32n(f32n v) {
+  f32n most = v;
+  UNROLL for (int h = LANES_n / 2; h > 0; h /= 2)
+    most = above_f32n(most, SWAPPED(f32, n, i32, most, h));
+  return BITS(v != v) ? __builtin_nanf("") : most[0];
+}
+#define max_of_f32n(v) most_of_f32n(v)
+#endif
+
 /* Division and remainder of integers round down; by 0 they give 0. */
 #define DIVISION(T)                                                                              \
   FN T div_##T(T x, T y) {                                                                       \
