@@ -392,7 +392,8 @@ PyTorch next to it in the same run, *wanted* the most that the project allows it
 TG_THREADS, torch.set_num_threads, OPENBLAS_NUM_THREADS and tinygrad's NUM_CPU_THREADS; JAX and tinygrad are
 also held on as many processors. How the columns take turns stands in `bench/run.py`; what each row computes, in
 `bench/bench.c` and `bench/peers.py`. *overhead* is an MLP 8-8-4 with one row, whose kernels do next to nothing:
-graph, lookup and launches are what is left. *mlp1jit* is mlp1 as a captured step (`tg_jit`), beside the same eager step of PyTorch. An empty cell: that framework has no such row, or failed.
+graph, lookup and launches are what is left. *mlp1jit* is mlp1 as a captured step (`tg_jit`), beside the same eager
+step of PyTorch. An empty cell: that framework has no such row, or failed.
 
 {times}
 
