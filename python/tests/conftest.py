@@ -1,7 +1,10 @@
 """What all tests share: the same seed, modes as at the start, and comparison with PyTorch."""
 import os
+import signal
 
 os.environ.setdefault("TG_THREADS", "2")
+# A job that a shell started in the background ignores Ctrl-C, and so would its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest
