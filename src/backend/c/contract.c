@@ -13,7 +13,8 @@
  * everything in the expression moves in proportion are one axis of the copy: a
  * window's position and its kernel's offset, so that the copy is a padded image
  * and not 25 of them. Where a window slides over an image, winograd.c may put fewer
- * multiplications in place of the sum.
+ * multiplications in place of the sum, and where filters make poor lanes, image.c lets
+ * the image's copy be B. What is estimated to cost least is done.
  *
  * K is cut into `outer` steps and `inner` ones per step where panels would be too
  * large, and outer steps into pieces where there are few jobs; their sums are
@@ -22,8 +23,7 @@
 #include "backend/c/contract.h"
 
 enum { CT_PANEL = 160 << 10, CT_BLOCK = 192 << 10, CT_LEAST = 2048, CT_JOBS = 32,
-       CT_NEAR = 20 << 10, CT_NEAR_512 = 96 << 10,
-       CT_AGAIN = 128, CT_FAR = 256 };
+       CT_NEAR = 20 << 10, CT_NEAR_512 = 96 << 10, CT_AGAIN = 128, CT_FAR = 256 };
 
 /* ---- finding it */
 
@@ -463,6 +463,7 @@ static double ct_plain(c_render *r, ct_plan *p) {
   return cost / gain;
 }
 
+/* Sums of many terms along K; else what costs least of filters and image as lanes. */
 static bool ct_choose(c_render *r, ct_plan *p) {
   const ct_plan oriented = *p;
   if (tg_c_dots_plan(r->code, p)) return true;
