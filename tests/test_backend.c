@@ -282,6 +282,22 @@ TEST(backend_division_by_constants) {
   }
 }
 
+/* Divisors that become shifts: of negative numbers too, in every type. */
+TEST(backend_division_by_powers) {
+  static const tg_dtype dtypes[] = {TG_INT8, TG_UINT8, TG_INT16, TG_UINT16,
+                                    TG_INT32, TG_UINT32, TG_INT64, TG_UINT64};
+  for (int d = 0; d < 8; d++)
+    for (int64_t by = 1; by <= 64; by *= 4) {
+      begin();
+      int32_t x = slot(dtypes[d], 1001), q = slot(dtypes[d], 1001), r = slot(dtypes[d], 1001);
+      int32_t i = loop(1001), value = load(x, i), divisor = number(dtypes[d], (double)by);
+      fill_of[x] = FILL_BITS;
+      store(q, i, tg_ir_alu(&B, TG_OP_DIV, dtypes[d], value, divisor, -1));
+      store(r, i, tg_ir_alu(&B, TG_OP_MOD, dtypes[d], value, divisor, -1));
+      compare(&B, 0, "x / 4^k, x % 4^k");
+    }
+}
+
 /* A position that is taken apart and put together again is itself. */
 TEST(backend_indices_rejoin) {
   begin();
@@ -1095,13 +1111,13 @@ static void run_case(const unit_case *c, const tg_c_kernel *code) {
   arena_free(k, &other);
 }
 
-static int unit_images; /* kernels whose lanes run over an image's copy */
+static int unit_images, unit_dots; /* kernels whose lanes run over an image, along K (c/image.c) */
 
 static void run_unit(void) {
   tg_c_why why = {{0}};
   if (!unit) return;
   for (const char *at = unit->text.at; (at = strstr(at, "b = image + ")); at++) unit_images++;
-  for (const char *at = unit->text.at; (at = strstr(at, "i64 *columns = ")); at++) unit_images++;
+  for (const char *at = unit->text.at; (at = strstr(at, "i64 *columns = ")); at++) unit_dots++;
   bool sealed = tg_unit_seal(unit, unit_count, &why);
   bool good = sealed && (tg_unit_find(unit, &why) || tg_unit_build(unit, false, &why));
   test_check(good, __FILE__, __LINE__, "no unit, with \"%s\" and others: %s", unit_cases[0].name, why.text);
@@ -1178,6 +1194,7 @@ static void c_float_ops(void) {
 TEST(c_kernels_float_ops) { as_c(c_float_ops, 1, 0); }
 
 static void c_int_ops(void) {
+  test_backend_division_by_powers();
   test_backend_int_ops();
 }
 TEST(c_kernels_int_ops) { as_c(c_int_ops, 1, 0); }
@@ -1270,8 +1287,9 @@ static void c_images(void) {
   }
 }
 TEST(c_kernels_images) {
-  unit_images = 0;
+  unit_images = unit_dots = 0;
   as_c(c_images, 1, 0);
+  CHECK_INT(unit_dots > 4, tg_isa_vector_bytes() == 64);
   CHECK(unit_images > 4); /* of 20 kernels so many go this way with any vectors */
 }
 

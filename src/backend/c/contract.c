@@ -47,7 +47,7 @@ static bool ct_find(const bi_code *code, ct_plan *p) {
   return product->src[0] != product->src[1];
 }
 
-static const int64_t *ct_store_row(const bi_code *code) {
+const int64_t *tg_c_store_row(const bi_code *code) {
   for (int32_t i = 0; i < code->count; i++)
     if (bi_is_store(code->ins[i].op)) return bi_row(code, code->row_of[code->ins[i].src[0]]);
   return NULL;
@@ -82,7 +82,7 @@ uint64_t tg_c_ranges(const ct_space *s) {
 }
 
 static bool ct_classify(const bi_code *code, ct_plan *p) {
-  const int64_t *store = ct_store_row(code);
+  const int64_t *store = tg_c_store_row(code);
   uint64_t in[2], loops = code->loops;
   for (int s = 0; s < 2; s++) in[s] = code->ins[p->side[s].value].ranges & loops;
   for (int s = 0; s < 2; s++) tg_c_space_of(code, in[s] & ~in[1 - s], store, &p->side[s].space);
@@ -98,7 +98,7 @@ static bool ct_classify(const bi_code *code, ct_plan *p) {
 
 /* ---- how operands are read */
 
-static const int64_t *ct_load_row(const bi_code *code, const ct_side *side) {
+const int64_t *tg_c_load_row(const bi_code *code, const ct_side *side) {
   const tg_ins *in = &code->ins[side->value];
   if (in->op != TG_OP_LOAD || code->row_of[in->src[0]] < 0) return NULL;
   return bi_row(code, code->row_of[in->src[0]]);
@@ -106,7 +106,7 @@ static const int64_t *ct_load_row(const bi_code *code, const ct_side *side) {
 
 static void ct_in_place(const bi_code *code, ct_side *side) {
   const tg_ins *in = &code->ins[side->value];
-  side->in_place = ct_load_row(code, side) && in->src[1] < 0;
+  side->in_place = tg_c_load_row(code, side) && in->src[1] < 0;
   side->slot = in->slot;
 }
 
@@ -241,7 +241,7 @@ void tg_c_copy(const bi_code *code, ct_plan *p, ct_side *side, bool parts, int64
  * while B is read again and again. */
 static bool ct_direct(const bi_code *code, const ct_plan *p, const ct_side *b) {
   if (!b->in_place) return false;
-  const int64_t *row = ct_load_row(code, b);
+  const int64_t *row = tg_c_load_row(code, b);
   const ct_side *a = &p->side[b == &p->side[0]];
   for (int r = 0; r < code->nranges && a->space.total >= CT_AGAIN; r++)
     if ((code->folds >> r & 1) && ct_far(row, r) >= CT_FAR) return false;
@@ -268,12 +268,19 @@ static double ct_cost(const bi_code *code, const ct_plan *p, int b, bool turned)
 /* The range whose steps are smallest in the output: it will be the lanes of the
  * epilogue. */
 static int ct_store_lane(const bi_code *code) {
-  const int64_t *row = ct_store_row(code);
+  const int64_t *row = tg_c_store_row(code);
   int best = -1;
   for (int r = 0; r < code->nranges; r++)
     if ((code->loops >> r & 1) && row[r] && (best < 0 || ct_far(row, r) < ct_far(row, best)))
       best = r;
   return best;
+}
+
+void tg_c_swap(ct_plan *p) {
+  ct_side swap = p->side[0];
+  p->side[0] = p->side[1];
+  p->side[1] = swap;
+  for (int s = 0; s < 2; s++) p->side[s].row = p->row_memory[s];
 }
 
 static bool ct_orient(const bi_code *code, ct_plan *p) {
@@ -283,12 +290,9 @@ static bool ct_orient(const bi_code *code, ct_plan *p) {
   bool in[2] = {tg_c_ranges(&p->side[0].space) & lane, tg_c_ranges(&p->side[1].space) & lane};
   if (!in[0] && !in[1]) return false;
   if (ct_cost(code, p, 0, in[1]) < ct_cost(code, p, 1, in[0])) {
-    ct_side swap = p->side[0];
-    p->side[0] = p->side[1];
-    p->side[1] = swap;
+    tg_c_swap(p);
     p->turned = in[1];
   } else p->turned = in[0];
-  for (int s = 0; s < 2; s++) p->side[s].row = p->row_memory[s];
   return true;
 }
 
@@ -300,10 +304,10 @@ int64_t tg_c_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
  * of B, or reads of it for one tile, stays in the cache. */
 static void ct_split_folds(const bi_code *code, ct_plan *p) {
   const ct_side *A = &p->side[0];
-  const int64_t *row = ct_load_row(code, A);
+  const int64_t *row = tg_c_load_row(code, A);
   ct_mark_rows(code, A->value, p->needed);
   if (!row) row = ct_main_row(code, p->needed);
-  if (!row) row = ct_store_row(code);
+  if (!row) row = tg_c_store_row(code);
   ct_space all;
   tg_c_space_of(code, code->folds, row, &all);
   uint64_t batch = tg_c_ranges(&p->batch), inner = 0;
@@ -323,9 +327,11 @@ static void ct_split_folds(const bi_code *code, ct_plan *p) {
   if (same && p->outer.total == 1) p->shared = true;
 }
 
+int tg_c_registers(void) { return tg_isa_vector_bytes() == 64 ? 24 : 12; }
+
 static void ct_tile(ct_plan *p) {
   int64_t vectors = (p->n + p->width - 1) / p->width;
-  int registers = tg_isa_vector_bytes() == 64 ? 24 : 12;
+  int registers = tg_c_registers();
   p->vectors = vectors == 1 ? 1 : vectors == 3 ? 3 : registers == 24 && vectors % 4 == 0 ? 4 : 2;
   p->rows = registers / p->vectors;
   if (p->rows > 12) p->rows = 12;
@@ -421,7 +427,8 @@ static void ct_layout(ct_plan *p, c_kernel *k) {
   p->at_rows = ct_take(&own, p->padded * 8);
   p->at_sums = ct_take(&own, p->padded * p->ld * size);
   p->at_turned = ct_take(&own, p->turned ? p->padded * p->ld * size : 0);
-  p->at_copy = ct_take(&own, p->side[0].in_place ? 0 : p->side[0].copy * size);
+  int64_t slack = p->lanes == CT_ALONG_K ? p->width : 0; /* rows are read to whole vectors */
+  p->at_copy = ct_take(&own, p->side[0].in_place ? 0 : (p->side[0].copy + slack) * size);
   p->at_panel = ct_take(&own, p->shared || p->side[1].in_place ? 0 : panel);
   p->at_image = ct_take(&own, image * size);
   bool packed = p->shared && !p->side[1].in_place;
@@ -442,9 +449,9 @@ static bool ct_operands(const bi_code *code, ct_plan *p) {
   ct_split_folds(code, p);
   ct_tile(p);
   if (B->in_place && p->across != B->space.total) B->in_place = false;
-  if (A->in_place) memcpy(A->row, ct_load_row(code, A), row);
+  if (A->in_place) memcpy(A->row, tg_c_load_row(code, A), row);
   else tg_c_copy(code, p, A, true, 0);
-  if (B->in_place) memcpy(B->row, ct_load_row(code, B), row);
+  if (B->in_place) memcpy(B->row, tg_c_load_row(code, B), row);
   return A->in_place || A->copy * tg_dtype_size(p->dtype) <= 16 * CT_PANEL;
 }
 
@@ -479,7 +486,10 @@ bool tg_c_contract_plan(c_render *r, ct_plan *p, c_kernel *k) {
   const bi_code *code = r->code;
   if (!ct_find(code, p) || !ct_classify(code, p)) return false;
   p->width = tg_isa_vector_bytes() / tg_dtype_size(p->dtype);
-  for (int s = 0; s < 2; s++) ct_in_place(code, &p->side[s]);
+  for (int s = 0; s < 2; s++) {
+    p->side[s].row = p->row_memory[s];
+    ct_in_place(code, &p->side[s]);
+  }
   if (!ct_orient(code, p)) return false;
   if (!ct_choose(r, p)) return false;
   if (p->lanes != CT_ALONG_K) ct_cut(p);

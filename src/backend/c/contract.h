@@ -104,6 +104,10 @@ void tg_c_dots_sums(c_render *r, const ct_plan *p);
 /* Helpers of contract.c. tg_c_copy plans the copy of a staged side; pitch: between the
  * two innermost axes, if it is more than the inner one's size. */
 int64_t tg_c_up(int64_t n, int64_t to);
+int tg_c_registers(void); /* sums that a tile holds in registers */
+void tg_c_swap(ct_plan *p); /* the sides */
+const int64_t *tg_c_store_row(const bi_code *code); /* of the first STORE */
+const int64_t *tg_c_load_row(const bi_code *code, const ct_side *side); /* NULL: no affine load */
 void tg_c_space_of(const bi_code *code, uint64_t ranges, const int64_t *row, ct_space *s);
 void tg_c_copy(const bi_code *code, ct_plan *p, ct_side *side, bool parts, int64_t pitch);
 const int64_t *tg_c_main_row(const bi_code *code, const ct_side *side, bool *needed);

@@ -23,16 +23,11 @@ enum { IM_COPY = 640 << 10, IM_SUMS = 192 << 10, IM_DOTS = 1024, IM_TILE = 8, IM
 
 static uint64_t im_bit(int range) { return UINT64_C(1) << range; }
 
-/* Empty lanes count as time too. */
-static double im_waste(const ct_plan *p) {
-  return (double)p->across / (double)p->side[1].space.total;
-}
-
 /* Rows and columns of sums whose tiles take least time. In half cycles a step of K takes
  * one per sum, one per load, two where loads cross cache lines, and ten until a sum
  * can be added to again. */
 static void im_tile(ct_plan *p, int64_t m, int64_t n, int row_load, int column_load) {
-  int registers = tg_isa_vector_bytes() == 64 ? 24 : 12;
+  int registers = tg_c_registers();
   int64_t least = INT64_MAX;
   for (int v = 1; v <= IM_TILE; v++) {
     int64_t most = registers / v < 12 ? registers / v : 12, tiles = (m + most - 1) / most;
@@ -49,13 +44,8 @@ static void im_tile(ct_plan *p, int64_t m, int64_t n, int row_load, int column_l
 
 /* The side of the epilogue's lanes as B: its last two ranges are rows and columns. */
 static bool im_sides(ct_plan *p) {
-  if (p->turned) {
-    ct_side swap = p->side[0];
-    p->side[0] = p->side[1];
-    p->side[1] = swap;
-    for (int s = 0; s < 2; s++) p->side[s].row = p->row_memory[s];
-    p->turned = false;
-  }
+  if (p->turned) tg_c_swap(p);
+  p->turned = false;
   const ct_space *n = &p->side[1].space;
   return n->count >= 2 && n->range[n->count - 1] == p->lane;
 }
@@ -72,8 +62,8 @@ static void im_images(const bi_code *code, ct_plan *p, const int64_t *store) {
 static bool im_fits(const bi_code *code, ct_plan *p) {
   ct_side *A = &p->side[0], *B = &p->side[1];
   int64_t size = tg_dtype_size(p->dtype);
-  const int64_t *row = A->in_place ? bi_row(code, code->row_of[code->ins[A->value].src[0]])
-                                   : tg_c_main_row(code, A, p->needed);
+  const int64_t *row =
+      A->in_place ? tg_c_load_row(code, A) : tg_c_main_row(code, A, p->needed);
   if (!row) return false;
   tg_c_space_of(code, code->folds, row, &p->inner);
   tg_c_space_of(code, 0, NULL, &p->outer);
@@ -91,18 +81,16 @@ static bool im_fits(const bi_code *code, ct_plan *p) {
   return p->across * A->space.total * size <= IM_SUMS;
 }
 
-/* Nanoseconds per multiplication, as tg_c_cost has it. */
+/* Nanoseconds per multiplication, in the measure of contract.c; empty lanes count too. */
 static double im_cost(const ct_plan *p) {
   double m = (double)p->side[0].space.total, n = (double)p->side[1].space.total;
   double k = (double)p->inner.total;
-  return 0.013 * im_waste(p) + 0.2 * (double)p->side[1].copy / (m * n * k) + 0.08 / k;
+  return 0.013 * (double)p->across / n + 0.2 * (double)p->side[1].copy / (m * n * k) + 0.08 / k;
 }
 
 bool tg_c_image_plan(const bi_code *code, ct_plan *p, double plain) {
   const ct_plan before = *p;
-  const int64_t *store = NULL;
-  for (int32_t i = 0; i < code->count && !store; i++)
-    if (bi_is_store(code->ins[i].op)) store = bi_row(code, code->row_of[code->ins[i].src[0]]);
+  const int64_t *store = tg_c_store_row(code);
   if (store && store[p->lane] == 1 && im_sides(p)) {
     im_images(code, p, store);
     p->side[1].in_place = false;
@@ -194,7 +182,6 @@ void tg_c_dots_layout(ct_plan *p, int64_t (*take)(int64_t *at, int64_t bytes), i
   int64_t tiles = im_tiles(p->block, p->rows) * im_tiles(p->n, p->vectors);
   p->at_columns = take(own, im_tiles(p->n, p->vectors) * p->vectors * 8);
   p->at_dots = take(own, tiles * p->rows * p->vectors * p->width * 4);
-  p->at_copy = take(own, (p->side[0].copy + p->width) * 4);
 }
 
 void tg_c_dots_function(c_render *r, const ct_plan *p) {

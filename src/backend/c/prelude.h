@@ -239,7 +239,7 @@ FN void store_bits(f32 *p, f32n v, unsigned bits) {
 /* A whole line past the caches: it is not read first, and pushes nothing out. */
 FN void stream_f32n(f32 *p, f32n v) {
   if ((u64)p % 64) store_f32n(p, v);
-  else __asm__("vmovntps %1, %0" : "=m"(*(f32(*)[16])p) : "v"(v));
+  else __asm__ volatile("vmovntps %1, %0" : "=m"(*(f32(*)[16])p) : "v"(v));
 }
 #define DRAIN() __builtin_ia32_sfence() /* before another thread reads it */
 #define load_if_f32n(p, m) load_bits(p, BITS(m))

@@ -213,10 +213,12 @@ static c_expr cv_wrap(tg_dtype dtype, bool vector, c_expr e) {
   return cv_print("(%s)(%.2900s)", tg_c_type(dtype), e.at);
 }
 
-/* The logarithm of a divisor that is a power of 2; -1: it is not, or not constant. */
+/* The logarithm of a divisor that is a power of 2 and fits all types that it meets; -1: it
+ * is not, or not constant. */
 static int cv_shift(const bi_code *code, const tg_ins *in) {
   const tg_ins *by = &code->ins[in->src[1]];
-  bool constant = by->op == TG_OP_CONST && !tg_dtype_is_float(by->dtype) && by->value.i > 0;
+  bool constant = by->op == TG_OP_CONST && !tg_dtype_is_float(by->dtype) && by->value.i > 0 &&
+                  by->value.i <= INT32_MAX;
   if (!constant || by->dtype == TG_BOOL || (by->value.i & (by->value.i - 1))) return -1;
   return __builtin_ctzll((uint64_t)by->value.i);
 }
