@@ -474,6 +474,19 @@ TEST(backend_reduce_dtypes) {
 }
 
 /* Mean over N, H, W with an epilogue; two REDUCEs that fold the same. */
+/* A row with a NaN anywhere has no other maximum; random bits have some. */
+TEST(backend_reduce_nan) {
+  static const int64_t lengths[] = {3, 16, 17, 64, 100, 333};
+  for (int k = 0; k < 6; k++) {
+    begin();
+    int64_t N = 300, K = lengths[k];
+    int32_t x = slot(TG_FLOAT32, N * K), o = slot(TG_FLOAT32, N), i = loop(N), f = fold(K);
+    fill_of[x] = FILL_BITS;
+    store(o, i, tg_ir_reduce(&B, TG_OP_MAX, load(x, add(mul(i, K), f)), bit(f)));
+    compare(&B, 0, "maximum of bits");
+  }
+}
+
 TEST(backend_reduce_two) {
   begin();
   int64_t N = 6, C = 5, H = 35, n = N * C * H;
@@ -1205,6 +1218,7 @@ static void c_casts(void) {
 TEST(c_kernels_casts) { as_c(c_casts, 1, 0); }
 
 static void c_reduce(void) {
+  test_backend_reduce_nan();
   test_backend_reduce_dtypes();
   test_backend_reduce_two();
   test_backend_max_pool();
