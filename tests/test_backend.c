@@ -183,7 +183,7 @@ static void compare(tg_builder *b, double tolerance, const char *name) {
 static tg_builder B;
 static void begin(void) {
   memset(fill_of, 0, sizeof fill_of);
-  tg_builder_begin(&B);
+  tg_builder_begin(&B, false);
 }
 static int32_t loop(int64_t n) { return tg_ir_range(&B, n, TG_LOOP); }
 static int32_t fold(int64_t n) { return tg_ir_range(&B, n, TG_FOLD); }

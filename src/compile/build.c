@@ -8,14 +8,31 @@
  * Two rules for REDUCE carry much of the weight. A sum of a sum is one sum over
  * both sets of ranges, also when a condition stands between; so the gradient of
  * a convolution by its input, which arrives as SUM(unwindow(SUM(..))), becomes
- * one contraction. And a condition around a product moves into the factor that
- * knows its ranges, where it becomes the gate of a load.
+ * one sum of products, but under a condition: WHERE(c, x * y, 0). And that is a
+ * contraction if the condition moves into the factor that knows its ranges, where
+ * it becomes the gate of a load.
+ *
+ * The second rule is wrong where the other factor is infinite or NaN, for 0 * inf is
+ * NaN. So it assumes that y is finite, if y is a value of memory, and says so in the
+ * slot. A kernel that assumes something has a twin without assumptions (`exact`),
+ * and who runs it looks at the memory first. Where the rule would give no contraction
+ * it does not pay, and the product keeps its condition.
+ *
+ * What the rules assume of numbers:
+ *   - x * 1, x / 1, a cast there and back, WHERE with equal branches: any value, its
+ *     sign of zero and its NaN too. 0 * x and x + 0 are none of these and stay.
+ *   - WHERE(c, load, 0) as a gated load, and taking WHERE(c, x, 0) for no term of a sum:
+ *     0 is +0.0, since a gate gives +0.0. -0.0 is another number.
+ *   - a sum over what does not change as a product with the count: integers wrap, so the
+ *     count does; floats are at least float32 here, which holds every count.
+ *   - order and bounds of integers: simplify.c.
  */
 #include "compile/build.h"
 #include "graph/node.h"
 
-bool tg_builder_begin(tg_builder *b) {
+bool tg_builder_begin(tg_builder *b, bool exact) {
   memset(b, 0, sizeof *b);
+  b->exact = exact;
   b->table_size = 256;
   b->kernel = tg_alloc_zero(sizeof *b->kernel);
   b->table = tg_alloc_zero((size_t)b->table_size * sizeof *b->table);
@@ -307,10 +324,8 @@ int32_t tg_ir_and(tg_builder *b, int32_t x, int32_t y) {
   return tg_ir_raw(b, blank(TG_OP_AND, TG_BOOL, x, y, -1));
 }
 
-static bool is_zero(const tg_ins *in) {
-  if (in->op != TG_OP_CONST) return false;
-  return tg_dtype_is_float(in->dtype) ? in->value.f == 0 : in->value.i == 0;
-}
+/* +0.0: all bits are 0. */
+static bool is_zero(const tg_ins *in) { return in->op == TG_OP_CONST && in->value.i == 0; }
 
 static bool is_one(const tg_ins *in) {
   if (in->op != TG_OP_CONST) return false;
@@ -326,14 +341,28 @@ static int32_t where(tg_builder *b, tg_dtype dtype, int32_t c, int32_t x, int32_
   return tg_ir_raw(b, blank(TG_OP_WHERE, dtype, c, x, y));
 }
 
+/* Does every value of `from` have an equal one in the float `to`? */
+static bool is_wider(tg_dtype to, tg_dtype from) {
+  return tg_dtype_is_float(from) && tg_dtype_is_float(to) &&
+         tg_dtype_size(to) > tg_dtype_size(from);
+}
+
+static int32_t cast(tg_builder *b, tg_dtype dtype, int32_t x) {
+  const tg_ins *in = tg_ins_at(b, x);
+  if (in->dtype == dtype) return x;
+  if (in->op == TG_OP_CONST)
+    return tg_ir_const(b, dtype, tg_value_cast(in->value, in->dtype, dtype));
+  bool back = in->op == TG_OP_CAST && tg_ins_at(b, in->src[0])->dtype == dtype;
+  if (back && is_wider(in->dtype, dtype)) return in->src[0];
+  return tg_ir_raw(b, blank(TG_OP_CAST, dtype, x, -1, -1));
+}
+
 int32_t tg_ir_alu(tg_builder *b, tg_op op, tg_dtype dtype, int32_t x, int32_t y, int32_t z) {
   if (b->failed) return 0;
   const tg_ins *a = tg_ins_at(b, x), *c = y >= 0 ? tg_ins_at(b, y) : NULL;
   if (op == TG_OP_WHERE) return where(b, dtype, x, y, z);
   if (op == TG_OP_AND && dtype == TG_BOOL) return tg_ir_and(b, x, y);
-  if (op == TG_OP_CAST && a->dtype == dtype) return x;
-  if (op == TG_OP_CAST && a->op == TG_OP_CONST)
-    return tg_ir_const(b, dtype, tg_value_cast(a->value, a->dtype, dtype));
+  if (op == TG_OP_CAST) return cast(b, dtype, x);
   if (op == TG_OP_MUL && is_one(c)) return x;
   if (op == TG_OP_MUL && is_one(a)) return y;
   if (op == TG_OP_DIV && is_one(c)) return x;
@@ -349,11 +378,12 @@ int32_t tg_ir_alu(tg_builder *b, tg_op op, tg_dtype dtype, int32_t x, int32_t y,
 /* sum over ranges that x does not depend on: x times their number. */
 static int32_t times(tg_builder *b, int32_t x, uint64_t ranges) {
   tg_dtype dtype = tg_ins_at(b, x)->dtype;
-  double n = 1;
+  uint64_t n = 1;
   for (int i = 0; i < b->kernel->nranges; i++)
-    if (ranges >> i & 1) n *= (double)b->kernel->range[i].size;
+    if (ranges >> i & 1) n *= (uint64_t)b->kernel->range[i].size;
   if (dtype == TG_BOOL) return x;
-  return tg_ir_alu(b, TG_OP_MUL, dtype, x, tg_ir_const(b, dtype, tg_value_of(dtype, n)), -1);
+  tg_value count = tg_value_cast((tg_value){.i = (int64_t)n}, TG_UINT64, dtype);
+  return tg_ir_alu(b, TG_OP_MUL, dtype, x, tg_ir_const(b, dtype, count), -1);
 }
 
 /* The conditions of conjunction c that depend on no range but `ranges`; the
@@ -372,22 +402,48 @@ static int32_t conditions_on(tg_builder *b, int32_t c, uint64_t ranges, int32_t 
   return out;
 }
 
-/* WHERE(c, x, 0) as x with each condition as deep as it goes. */
-static int32_t push_condition(tg_builder *b, int32_t c, int32_t x) {
+/* Is the sum of x * y a contraction: has each factor loops of its own? */
+static bool is_contraction(const tg_builder *b, int32_t x, int32_t y) {
+  uint64_t loops = 0, in[2] = {tg_ins_at(b, x)->ranges, tg_ins_at(b, y)->ranges};
+  for (int i = 0; i < b->kernel->nranges; i++)
+    if (b->kernel->range[i].kind == TG_LOOP) loops |= UINT64_C(1) << i;
+  return (in[0] & ~in[1] & loops) && (in[1] & ~in[0] & loops);
+}
+
+/* The slot such that x is finite if what is in the slot is; -1: there is none. */
+static int32_t finite_by(const tg_builder *b, int32_t x) {
+  const tg_ins *in = tg_ins_at(b, x);
+  while (in->op == TG_OP_NEG || (in->op == TG_OP_CAST &&
+                                 is_wider(in->dtype, tg_ins_at(b, in->src[0])->dtype)))
+    in = tg_ins_at(b, in->src[0]);
+  return in->op == TG_OP_LOAD && tg_dtype_is_float(in->dtype) ? in->slot : -1;
+}
+
+static int32_t where_or_zero(tg_builder *b, int32_t c, int32_t x) {
+  if (b->failed || c < 0) return x;
+  tg_dtype dtype = tg_ins_at(b, x)->dtype;
+  return tg_ir_alu(b, TG_OP_WHERE, dtype, c, x, tg_ir_const(b, dtype, (tg_value){0}));
+}
+
+/* WHERE(c, x, 0), where x is summed: of a contraction each condition goes to a factor
+ * that knows its ranges, if the other one can be assumed to be finite. */
+static int32_t under_condition(tg_builder *b, int32_t c, int32_t x) {
   if (b->failed || c < 0) return x;
   const tg_ins in = *tg_ins_at(b, x);
-  if (in.op == TG_OP_MUL && tg_dtype_is_float(in.dtype)) {
-    int32_t factor[2], rest = c;
-    for (int i = 0; i < 2; i++) {
-      int32_t fits = conditions_on(b, rest, tg_ins_at(b, in.src[i])->ranges, &rest);
-      factor[i] = push_condition(b, fits, in.src[i]);
-    }
-    x = tg_ir_alu(b, TG_OP_MUL, in.dtype, factor[0], factor[1], -1);
+  bool product = in.op == TG_OP_MUL && tg_dtype_is_float(in.dtype) && !b->exact &&
+                 is_contraction(b, in.src[0], in.src[1]);
+  if (!product) return where_or_zero(b, c, x);
+  int32_t factor[2] = {in.src[0], in.src[1]};
+  for (int i = 0; i < 2; i++) {
+    int32_t rest, other = finite_by(b, in.src[1 - i]);
+    int32_t fits = conditions_on(b, c, tg_ins_at(b, in.src[i])->ranges, &rest);
+    if (other < 0 || fits < 0) continue;
+    factor[i] = where_or_zero(b, fits, in.src[i]);
+    if (!b->failed) b->kernel->slot[other].finite = true;
     c = rest;
   }
-  if (b->failed || c < 0) return x;
-  int32_t zero = tg_ir_const(b, in.dtype, (tg_value){0});
-  return tg_ir_alu(b, TG_OP_WHERE, in.dtype, c, x, zero);
+  x = tg_ir_alu(b, TG_OP_MUL, in.dtype, factor[0], factor[1], -1);
+  return where_or_zero(b, c, x);
 }
 
 /* Takes WHERE(c1, WHERE(c2, x, 0), 0) apart: x, and c1 and c2 in *condition. */
@@ -412,9 +468,9 @@ int32_t tg_ir_reduce(tg_builder *b, tg_op fold, int32_t value, uint64_t ranges) 
     bool nested = inner.op == TG_OP_REDUCE && inner.fold == fold && condition >= 0 &&
                   (inner.ranges & ranges) && !(tg_ins_at(b, condition)->ranges & inner.folded);
     if (nested)
-      return tg_ir_reduce(b, fold, push_condition(b, condition, inner.src[0]),
+      return tg_ir_reduce(b, fold, where_or_zero(b, condition, inner.src[0]),
                           ranges | inner.folded);
-    value = push_condition(b, condition, x);
+    value = under_condition(b, condition, x);
     in = *tg_ins_at(b, value);
   }
   uint64_t idle = ranges & ~in.ranges;

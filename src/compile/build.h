@@ -11,12 +11,13 @@
 
 typedef struct tg_builder {
   tg_kernel *kernel;
+  bool exact;         /* nothing is assumed of numbers: see build.c */
   int32_t *table;     /* hash-consing: instruction + 1, or 0 */
   int64_t table_size; /* a power of two */
   bool failed;
 } tg_builder;
 
-bool tg_builder_begin(tg_builder *b);
+bool tg_builder_begin(tg_builder *b, bool exact);
 tg_kernel *tg_builder_end(tg_builder *b);
 
 int32_t tg_ir_slot(tg_builder *b, tg_dtype dtype, int64_t numel);

@@ -26,7 +26,7 @@ uint64_t tg_kernel_hash(const tg_kernel *k) {
     h = tg_hash(h, range, sizeof range);
   }
   for (int i = 0; i < k->nslots; i++) {
-    const int64_t slot[] = {(int64_t)k->slot[i].dtype, k->slot[i].numel};
+    const int64_t slot[] = {(int64_t)k->slot[i].dtype, k->slot[i].numel, k->slot[i].finite};
     h = tg_hash(h, slot, sizeof slot);
   }
   for (int32_t i = 0; i < k->count; i++) {
@@ -46,7 +46,9 @@ bool tg_kernel_equal(const tg_kernel *a, const tg_kernel *b) {
   for (int i = 0; i < a->nranges; i++)
     if (a->range[i].size != b->range[i].size || a->range[i].kind != b->range[i].kind) return false;
   for (int i = 0; i < a->nslots; i++)
-    if (a->slot[i].dtype != b->slot[i].dtype || a->slot[i].numel != b->slot[i].numel) return false;
+    if (a->slot[i].dtype != b->slot[i].dtype || a->slot[i].numel != b->slot[i].numel ||
+        a->slot[i].finite != b->slot[i].finite)
+      return false;
   for (int32_t i = 0; i < a->count; i++)
     if (!tg_ins_equal(&a->ins[i], &b->ins[i])) return false;
   return true;
@@ -130,9 +132,9 @@ char *tg_kernel_text(const tg_kernel *k) {
   text t = {0};
   put(&t, "kernel %s\n", k->name);
   for (int i = 0; i < k->nslots; i++)
-    put(&t, "  slot%d %s[%lld]%s%s\n", i, tg_dtype_name(k->slot[i].dtype),
+    put(&t, "  slot%d %s[%lld]%s%s%s\n", i, tg_dtype_name(k->slot[i].dtype),
         (long long)k->slot[i].numel, k->slot[i].read ? " read" : "",
-        k->slot[i].written ? " written" : "");
+        k->slot[i].written ? " written" : "", k->slot[i].finite ? " finite" : "");
   for (int i = 0; i < k->nranges; i++)
     put(&t, "  r%d 0..%lld %s\n", i, (long long)k->range[i].size - 1, kinds[k->range[i].kind]);
   for (int32_t i = 0; i < k->count; i++) put_ins(&t, k, i);

@@ -25,6 +25,11 @@
  * CMPLT, AND ...). It has been simplified: what is affine in the ranges is
  * written as a sum of range * constant (tg_affine finds it). Instructions are
  * hash-consed: equal ones exist once.
+ *
+ * float16 and bfloat16 are what memory holds: they are loaded, stored, moved,
+ * compared and cast. Arithmetic on them is written as float32 between two CASTs,
+ * the second of which rounds, so that a value is the same whether it went through
+ * memory or not.
  */
 #ifndef TG_IR_H
 #define TG_IR_H
@@ -58,6 +63,7 @@ typedef struct tg_slot {
   tg_dtype dtype;
   int64_t numel;
   bool read, written;
+  bool finite; /* assumed: what is in it is neither infinite nor NaN (build.c) */
 } tg_slot;
 
 typedef struct tg_kernel {

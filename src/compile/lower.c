@@ -8,7 +8,11 @@
  *
  * A PAD or UNWINDOW answers 0 at some positions, and its operand must not even
  * be read there. So a request carries a gate, the condition under which the
- * answer matters; loads take it over.
+ * answer matters; loads and checks of indices take it over.
+ *
+ * float16 and bfloat16 end here: what is computed of them is computed in float32 and
+ * rounded by a CAST, op by op, as if each result went through memory. So no value
+ * depends on which ops share a kernel. A sum is rounded at its end.
  *
  * The same node asked for at the same position is lowered once (the memo):
  * without it x + x, fifty times over, would cost 2^50. The recursion is as deep
@@ -219,6 +223,15 @@ static int32_t lower_move(lowering *l, const tg_entry *e, const int32_t *index, 
 
 /* ---- everything else */
 
+/* What sums and products of a dtype are computed in. */
+static tg_dtype computed_in(tg_dtype dtype) {
+  return dtype == TG_FLOAT16 || dtype == TG_BFLOAT16 ? TG_FLOAT32 : dtype;
+}
+
+static int32_t convert(lowering *l, tg_dtype dtype, int32_t x) {
+  return l->b.failed ? 0 : tg_ir_alu(&l->b, TG_OP_CAST, dtype, x, -1, -1);
+}
+
 /* The sum or maximum over the axes of e, `set` for their positions. */
 static int32_t lower_fold(lowering *l, const tg_entry *e, const int32_t *index, int32_t gate,
                           const fold_set *set) {
@@ -232,7 +245,9 @@ static int32_t lower_fold(lowering *l, const tg_entry *e, const int32_t *index, 
     folded |= tg_ins_at(&l->b, at[i])->ranges;
   }
   int32_t value = lower(l, e->src[0], at, gate);
-  return tg_ir_reduce(&l->b, n->op == TG_OP_SUM ? TG_OP_ADD : TG_OP_MAX, value, folded);
+  if (n->op != TG_OP_SUM) return tg_ir_reduce(&l->b, TG_OP_MAX, value, folded);
+  value = convert(l, computed_in(n->dtype), value);
+  return convert(l, n->dtype, tg_ir_reduce(&l->b, TG_OP_ADD, value, folded));
 }
 
 /* Does instruction i fold just the ranges of the set? Sets that overlap without
@@ -240,6 +255,7 @@ static int32_t lower_fold(lowering *l, const tg_entry *e, const int32_t *index, 
 static bool folds_set(const lowering *l, int32_t i, const fold_set *set) {
   const tg_ins *in = tg_ins_at(&l->b, i);
   uint64_t ranges = 0;
+  if (in->op == TG_OP_CAST) in = tg_ins_at(&l->b, in->src[0]);
   for (int k = 0; k < set->count; k++) ranges |= tg_ins_at(&l->b, set->at[k])->ranges;
   return in->op == TG_OP_REDUCE && in->folded == ranges;
 }
@@ -247,6 +263,7 @@ static bool folds_set(const lowering *l, int32_t i, const fold_set *set) {
 /* Does reduce i need another one that folds the same ranges? Then it cannot share its
  * loop. (Its stage does not say so where a member of the nest is computed again.) */
 static bool folds_twice(lowering *l, int32_t i) {
+  if (tg_ins_at(&l->b, i)->op == TG_OP_CAST) i = tg_ins_at(&l->b, i)->src[0];
   uint64_t folded = tg_ins_at(&l->b, i)->folded;
   bool *below = tg_alloc_zero((size_t)i + 1), twice = !below;
   if (!below) l->b.failed = true;
@@ -285,11 +302,14 @@ static int32_t lower_reduce(lowering *l, const tg_entry *e, const int32_t *index
   return result;
 }
 
-/* The row that an index tensor names, checked. */
+/* The row that an index tensor names, checked where the answer matters. */
 static int32_t lower_row(lowering *l, int32_t entry, const int32_t *index, int32_t gate,
                          int64_t rows) {
-  int32_t row = lower(l, entry, index, gate);
+  int32_t row = lower(l, entry, index, gate), zero = tg_ir_int(&l->b, 0);
   if (l->b.failed) return 0;
+  bool certain = tg_ins_at(&l->b, row)->low >= 0 && tg_ins_at(&l->b, row)->high < rows;
+  if (gate >= 0 && !certain)
+    row = tg_ir_alu(&l->b, TG_OP_WHERE, TG_INT64, gate, row, zero);
   return tg_ir_check(&l->b, row, rows);
 }
 
@@ -329,11 +349,22 @@ static int32_t lower_gather(lowering *l, const tg_entry *e, const int32_t *index
   return keep_check(l, at[0], lower(l, e->src[0], at, gate));
 }
 
+/* Ops whose result is one of the values they get, or its negative, or says how to cast. */
+static bool rounds_never(tg_op op) {
+  return op == TG_OP_CAST || op == TG_OP_BITCAST || op == TG_OP_NEG || op == TG_OP_TRUNC ||
+         op == TG_OP_MAX || op == TG_OP_WHERE;
+}
+
 static int32_t lower_alu(lowering *l, const tg_entry *e, const int32_t *index, int32_t gate) {
   int32_t x[3] = {-1, -1, -1};
   for (int i = 0; i < tg_node_arity(e->node); i++) x[i] = lower(l, e->src[i], index, gate);
-  if (e->node->op == TG_OP_CONTIGUOUS || e->node->op == TG_OP_COPY) return x[0];
-  return tg_ir_alu(&l->b, e->node->op, e->node->dtype, x[0], x[1], x[2]);
+  tg_op op = e->node->op;
+  tg_dtype dtype = e->node->dtype, wide = computed_in(dtype);
+  if (op == TG_OP_CONTIGUOUS || op == TG_OP_COPY) return x[0];
+  if (wide == dtype || rounds_never(op)) return tg_ir_alu(&l->b, op, dtype, x[0], x[1], x[2]);
+  for (int i = 0; i < 2; i++)
+    if (x[i] >= 0) x[i] = convert(l, wide, x[i]);
+  return convert(l, dtype, l->b.failed ? 0 : tg_ir_alu(&l->b, op, wide, x[0], x[1], -1));
 }
 
 /* A position that is inside anyway needs no gate; without one the operand of a
@@ -473,21 +504,38 @@ static void lower_all(lowering *l, int part) {
   if (tg_debug() >= 3) l->b.kernel->origin = origin_text(l);
 }
 
-int tg_lower(const tg_graph *graph, const tg_groups *groups, int64_t kernel, int part,
-             tg_lowered *out) {
-  memset(out, 0, sizeof *out);
+static tg_kernel *lower_kernel(const tg_graph *graph, const tg_groups *groups, int64_t kernel,
+                               int part, bool exact, tg_lowered *out) {
   lowering l = {.graph = graph, .groups = groups, .out = out, .number = (int32_t)kernel,
                 .base = -1};
-  if (tg_builder_begin(&l.b) && memo_grow(&l)) lower_all(&l, part);
+  if (tg_builder_begin(&l.b, exact) && memo_grow(&l)) lower_all(&l, part);
   else l.b.failed = true;
-  out->kernel = tg_builder_end(&l.b);
-  if (out->kernel) {
-    name_kernel(out->kernel, graph->entry[groups->member[groups->first[kernel]]].node);
-    count_flops(out->kernel);
+  tg_kernel *made = tg_builder_end(&l.b);
+  if (made) {
+    name_kernel(made, graph->entry[groups->member[groups->first[kernel]]].node);
+    count_flops(made);
   }
   tg_free(l.memo);
   tg_free(l.table);
-  if (out->kernel && tg_kernel_verify(out->kernel) == 0) return 0;
+  if (made && tg_kernel_verify(made) == 0) return made;
+  tg_kernel_free(made);
+  return NULL;
+}
+
+static bool assumes(const tg_kernel *k) {
+  for (int32_t s = 0; s < k->nslots; s++)
+    if (k->slot[s].finite) return true;
+  return false;
+}
+
+/* The twin asks for memory in the same order, and so has the same slots. */
+int tg_lower(const tg_graph *graph, const tg_groups *groups, int64_t kernel, int part,
+             tg_lowered *out) {
+  memset(out, 0, sizeof *out);
+  out->kernel = lower_kernel(graph, groups, kernel, part, false, out);
+  bool twin = out->kernel && assumes(out->kernel);
+  if (twin) out->exact = lower_kernel(graph, groups, kernel, part, true, out);
+  if (out->kernel && (out->exact || !twin)) return 0;
   tg_kernel_free(out->kernel);
   tg_free(out->inputs);
   memset(out, 0, sizeof *out);

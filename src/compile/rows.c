@@ -105,6 +105,10 @@ bool tg_schedule_is_memory(const tg_entry *e) {
          op == TG_OP_COPY || op == TG_OP_EMPTY || op == TG_OP_BUFFER;
 }
 
+bool tg_schedule_sums_on(const tg_node *n) {
+  return n->op == TG_OP_SUM && n->dtype != TG_FLOAT16 && n->dtype != TG_BFLOAT16;
+}
+
 static tg_op_class row_class(const tg_entry *e) { return tg_op_table[e->node->op].class; }
 
 static void learn_move(tg_graph *g, tg_entry *e, const tg_entry *x, bool memory) {
@@ -157,7 +161,7 @@ static void learn(tg_graph *g, int32_t i) {
   e->spread_of = -1;
   e->stage++;
   e->reduced = true;
-  e->sum_chain = e->node->op == TG_OP_SUM;
+  e->sum_chain = tg_schedule_sums_on(e->node);
 }
 
 /* ---- spaces: users before operands */

@@ -279,7 +279,7 @@ static void decide_reduce(tg_graph *g, tg_entry *e, int32_t i) {
   x = view(g, e->src[0]);
   e->by_row = (x.reduce < 0 || rows) && e->widest >= e->node->src[0]->numel &&
               tg_schedule_rows_fit(e->node, e->loads);
-  e->sum_chain = e->node->op == TG_OP_SUM && !(x.reduce >= 0 && rows);
+  e->sum_chain = tg_schedule_sums_on(e->node) && !(x.reduce >= 0 && rows);
   e->reduce = i;
   e->reduces++;
   e->stage++;

@@ -59,6 +59,8 @@ void tg_graph_free(tg_graph *graph);
  * their evaluation. */
 void tg_schedule_spaces(tg_graph *graph);
 bool tg_schedule_is_memory(const tg_entry *entry); /* by nature: always stored */
+/* Whether a sum of this node's sum may be one sum: not if it is rounded in between. */
+bool tg_schedule_sums_on(const tg_node *sum);
 /* Whether two reduces, or a reduce and an expansion, are about the same rows. */
 bool tg_schedule_same_rows(const tg_node *a, const tg_node *b);
 /* Whether all kernels that need a shared entry can follow the rows of its reduces. */
@@ -95,6 +97,7 @@ void tg_groups_free(tg_groups *groups);
  * scatters. 0, or -1. */
 typedef struct tg_lowered {
   tg_kernel *kernel;
+  tg_kernel *exact;  /* if that assumes slots to be finite: the same without, else NULL */
   int32_t *inputs;
   int64_t input_room;
 } tg_lowered;

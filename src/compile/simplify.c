@@ -6,8 +6,14 @@
  * form, a list of terms instruction * factor in the order of the instructions
  * plus a constant, and division looks at the terms: what the divisor divides
  * comes out, and what is too small to matter goes. Both need bounds, which
- * build.c keeps for every integer. Where a bound is unknown (an index that was
- * loaded from memory) nothing is assumed.
+ * build.c keeps for every integer.
+ *
+ * Integers of the user come through here too, and they wrap. Sums stay right: each
+ * form is equal to the others modulo 2^64, and so is n * (x / n) + x % n to x.
+ * Division and comparison are right only where nothing has wrapped, and that is
+ * what known bounds say: an instruction has them if its operands do and no step
+ * from there can leave int64. Where one is unknown (an index that was loaded from
+ * memory, a sum that may overflow) nothing is assumed.
  */
 #include "compile/build.h"
 
@@ -90,9 +96,10 @@ static int32_t joined(const tg_builder *b, int32_t d, int32_t x, int64_t n) {
   int32_t y = div->src[0];
   int64_t by = tg_ins_at(b, div->src[1])->value.i;
   if (y == x && by == n) return x;
+  int64_t both;
   if (is_division(b, inner, TG_OP_DIV) && inner->src[0] == y &&
       tg_ins_at(b, inner->src[1])->value.i > 0 &&
-      by == wrap_mul(tg_ins_at(b, inner->src[1])->value.i, n))
+      !__builtin_mul_overflow(tg_ins_at(b, inner->src[1])->value.i, n, &both) && by == both)
     return x;
   const tg_ins *rest = tg_ins_at(b, y);
   if (by == n && is_division(b, rest, TG_OP_MOD) && rest->src[0] == x &&
@@ -113,8 +120,8 @@ static void rejoin(const tg_builder *b, sum *s) {
       if (whole < 0) continue;
       int32_t terms[] = {s->term[i], s->term[j]};
       int64_t factors[] = {s->factor[i], s->factor[j]};
-      add_term(s, terms[0], -factors[0]);
-      add_term(s, terms[1], -factors[1]);
+      add_term(s, terms[0], wrap_mul(factors[0], -1));
+      add_term(s, terms[1], wrap_mul(factors[1], -1));
       if (collect_terms(b, whole, factor, s)) i = -1; /* start again: more may join now */
       break;
     }
@@ -211,9 +218,10 @@ int32_t tg_ix_div(tg_builder *b, int32_t x, int64_t divisor) {
   } else {
     int32_t r = emit(b, &rest);
     const tg_ins *in = tg_ins_at(b, r);
-    if (in->op == TG_OP_DIV && tg_ins_at(b, in->src[1])->op == TG_OP_CONST &&
-        tg_ins_at(b, in->src[1])->value.i > 0)
-      fraction = tg_ix_div(b, in->src[0], tg_ins_at(b, in->src[1])->value.i * divisor);
+    int64_t both;
+    if (is_division(b, in, TG_OP_DIV) && tg_ins_at(b, in->src[1])->value.i > 0 &&
+        !__builtin_mul_overflow(tg_ins_at(b, in->src[1])->value.i, divisor, &both))
+      fraction = tg_ix_div(b, in->src[0], both);
     else fraction = plain(b, TG_OP_DIV, r, tg_ir_int(b, divisor));
   }
   return tg_ix_add(b, emit(b, &whole), fraction);
@@ -238,7 +246,8 @@ int32_t tg_ix_mod(tg_builder *b, int32_t x, int64_t divisor) {
   }
   int32_t r = emit(b, &rest);
   const tg_ins *in = tg_ins_at(b, r);
-  if (in->op == TG_OP_MOD && tg_ins_at(b, in->src[1])->value.i % divisor == 0)
+  if (is_division(b, in, TG_OP_MOD) && tg_ins_at(b, in->src[1])->value.i > 0 &&
+      tg_ins_at(b, in->src[1])->value.i % divisor == 0)
     return tg_ix_mod(b, in->src[0], divisor);
   return plain(b, TG_OP_MOD, r, tg_ir_int(b, divisor));
 }
@@ -249,7 +258,9 @@ int32_t tg_ix_less(tg_builder *b, int32_t x, int32_t y) {
   if (b->failed) return 0;
   sum s = {0};
   int64_t low, high;
-  if (collect_terms(b, x, 1, &s) && collect_terms(b, y, -1, &s) && bounds_of(b, &s, &low, &high)) {
+  bool whole = has_bounds(b, x) && has_bounds(b, y); /* a + 1 < a, where that wraps */
+  if (whole && collect_terms(b, x, 1, &s) && collect_terms(b, y, -1, &s) &&
+      bounds_of(b, &s, &low, &high)) {
     if (high < 0) return tg_ir_bool(b, true);
     if (low >= 0) return tg_ir_bool(b, false);
   }

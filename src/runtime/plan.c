@@ -18,6 +18,7 @@ static bool add_action(tg_plan *plan, tg_action action) {
   if (!tg_reserve((void **)&plan->action, &plan->action_room, plan->actions,
                   sizeof *plan->action)) {
     tg_program_put(action.program);
+    tg_program_put(action.exact);
     tg_free(action.entry);
     return false;
   }
@@ -31,13 +32,15 @@ static bool add_kernel(tg_plan *plan, const tg_graph *g, const tg_groups *groups
   if (tg_lower(g, groups, number, part, &lowered) < 0) return false;
   int32_t nslots = lowered.kernel->nslots, noutputs = lowered.kernel->noutputs;
   int device = g->entry[lowered.inputs[0]].node->device;
-  tg_program *program = tg_program_get(lowered.kernel, device);
-  if (!program) {
-    tg_free(lowered.inputs);
-    return false;
-  }
-  return add_action(plan, (tg_action){.program = program, .entry = lowered.inputs,
-                                      .nslots = nslots, .noutputs = noutputs});
+  tg_program *program = tg_program_get(lowered.kernel, device), *exact = NULL;
+  if (lowered.exact) exact = tg_program_get(lowered.exact, device);
+  if (program && (exact || !lowered.exact))
+    return add_action(plan, (tg_action){.program = program, .exact = exact,
+                                        .entry = lowered.inputs, .nslots = nslots,
+                                        .noutputs = noutputs});
+  tg_program_put(program);
+  tg_free(lowered.inputs);
+  return false;
 }
 
 static bool add_copy(tg_plan *plan, const tg_graph *g, int32_t i) {
@@ -166,6 +169,7 @@ void tg_plan_free(tg_plan *plan) {
   if (!plan) return;
   for (int64_t i = 0; i < plan->actions; i++) {
     tg_program_put(plan->action[i].program);
+    tg_program_put(plan->action[i].exact);
     tg_free(plan->action[i].entry);
   }
   tg_tiers_forget(plan);

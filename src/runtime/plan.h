@@ -25,6 +25,8 @@ void tg_program_put(tg_program *program);
 void tg_program_keep(tg_program *program);  /* one reference more */
 bool tg_program_build(tg_program *program); /* makes the backend's code, if there is none */
 int tg_program_run(const tg_program *program, void *const *data);
+/* Whether the memory is as the program's kernel assumes (tg_slot.finite). */
+bool tg_program_suits(const tg_program *program, void *const *data);
 /* From now on the program runs as this kernel of the unit, which it retains. */
 void tg_program_adopt(tg_program *program, struct tg_unit *unit, const struct tg_c_kernel *kernel);
 
@@ -45,6 +47,7 @@ typedef struct tg_place {
 /* One thing to do: run a program, or copy bytes from another device. */
 typedef struct tg_action {
   tg_program *program;  /* NULL: copy slot 1 to slot 0 */
+  tg_program *exact;    /* for memory that does not suit it; NULL: it assumes nothing */
   int32_t *entry;       /* the entry behind each slot, the outputs first */
   int32_t nslots, noutputs;
   int64_t bytes;        /* that a copy copies */

@@ -5,11 +5,16 @@
  * freed, never while kernels run. Plans own programs by reference, so a program
  * goes with the last plan that uses it. What code a program gets, and when, is
  * decided in tiers.c.
+ *
+ * A kernel may be right only for finite numbers in some slots (compile/build.c). Before
+ * it runs they are looked at, once over the memory, which is little beside what such
+ * kernels compute; if it does not suit, another program runs in its stead.
  */
 #include <pthread.h>
 
 #include "backend/c/unit.h"
 #include "runtime/plan.h"
+#include "runtime/threads.h"
 
 enum { PROGRAM_BUCKETS = 1024 };
 static tg_program *programs[PROGRAM_BUCKETS];
@@ -58,6 +63,57 @@ bool tg_program_build(tg_program *p) {
   bool good = p->code != NULL;
   pthread_mutex_unlock(&programs_lock);
   return good;
+}
+
+/* ---- what a kernel assumes of memory */
+
+enum { FINITE_PIECE = 1 << 16 };
+
+typedef struct finite_task {
+  const void *data;
+  int64_t numel;
+  tg_dtype dtype;
+  _Atomic bool found; /* something else */
+} finite_task;
+
+/* Whether n bit patterns are finite: adding the lowest bit of the exponent to one of
+ * all ones, the sign taken away, carries into the sign. */
+#define FINITE(T, name)                                                            \
+  static bool name(const void *data, int64_t n, T rest, T one) {                   \
+    const T *x = data;                                                             \
+    T carry = 0;                                                                   \
+    for (int64_t i = 0; i < n; i++) carry |= (T)((x[i] & rest) + one);             \
+    return !(carry & (T)~rest);                                                    \
+  }
+FINITE(uint16_t, finite_16)
+FINITE(uint32_t, finite_32)
+FINITE(uint64_t, finite_64)
+
+static bool finite_bits(tg_dtype dtype, const void *data, int64_t n) {
+  if (dtype == TG_FLOAT16) return finite_16(data, n, 0x7fff, 0x400);
+  if (dtype == TG_BFLOAT16) return finite_16(data, n, 0x7fff, 0x80);
+  if (dtype == TG_FLOAT32) return finite_32(data, n, 0x7fffffff, 0x800000);
+  return finite_64(data, n, INT64_MAX, UINT64_C(1) << 52);
+}
+
+static void finite_job(void *context, int64_t job) {
+  finite_task *task = context;
+  int64_t from = job * FINITE_PIECE, n = task->numel - from;
+  if (atomic_load_explicit(&task->found, memory_order_relaxed)) return;
+  const char *data = (const char *)task->data + from * tg_dtype_size(task->dtype);
+  if (!finite_bits(task->dtype, data, n < FINITE_PIECE ? n : FINITE_PIECE))
+    atomic_store_explicit(&task->found, true, memory_order_relaxed);
+}
+
+bool tg_program_suits(const tg_program *p, void *const *data) {
+  const tg_kernel *k = p->kernel;
+  for (int32_t s = 0; s < k->nslots; s++) {
+    if (!k->slot[s].finite) continue;
+    finite_task task = {.data = data[s], .numel = k->slot[s].numel, .dtype = k->slot[s].dtype};
+    tg_parallel((task.numel + FINITE_PIECE - 1) / FINITE_PIECE, finite_job, &task);
+    if (atomic_load(&task.found)) return false;
+  }
+  return true;
 }
 
 int tg_program_run(const tg_program *p, void *const *data) {

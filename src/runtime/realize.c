@@ -207,7 +207,10 @@ static void drop_results(const tg_plan *plan, tg_buffer **buffer) {
     }
 }
 
+/* The twin of a program is built when it is first needed, which hardly ever happens. */
 static int act(const tg_action *a, void **data) {
+  if (a->exact && !tg_program_suits(a->program, data))
+    return tg_program_build(a->exact) ? tg_program_run(a->exact, data) : -1;
   if (a->program) return tg_program_run(a->program, data);
   memcpy(data[0], data[1], (size_t)a->bytes);
   return 0;
