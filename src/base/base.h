@@ -40,6 +40,10 @@ void tg_null_argument(const char *call); /* records "call: got NULL" if nothing 
 /* "(2, 3)" in a buffer that stays valid for the next 7 calls on this thread. */
 const char *tg_shape_text(const int64_t *dims, int ndim);
 const char *tg_dtype_text(tg_dtype dtype);
+/* What arithmetic on it is done in: float32 for the 16-bit floats, else itself. */
+static inline tg_dtype tg_dtype_wide(tg_dtype dtype) {
+  return dtype == TG_FLOAT16 || dtype == TG_BFLOAT16 ? TG_FLOAT32 : dtype;
+}
 
 /* ---- hashing: FNV-1a, 64 bits, for tables inside one process */
 uint64_t tg_hash(uint64_t seed, const void *data, size_t size);

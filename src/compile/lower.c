@@ -223,11 +223,6 @@ static int32_t lower_move(lowering *l, const tg_entry *e, const int32_t *index, 
 
 /* ---- everything else */
 
-/* What sums and products of a dtype are computed in. */
-static tg_dtype computed_in(tg_dtype dtype) {
-  return dtype == TG_FLOAT16 || dtype == TG_BFLOAT16 ? TG_FLOAT32 : dtype;
-}
-
 static int32_t convert(lowering *l, tg_dtype dtype, int32_t x) {
   return l->b.failed ? 0 : tg_ir_alu(&l->b, TG_OP_CAST, dtype, x, -1, -1);
 }
@@ -246,7 +241,7 @@ static int32_t lower_fold(lowering *l, const tg_entry *e, const int32_t *index, 
   }
   int32_t value = lower(l, e->src[0], at, gate);
   if (n->op != TG_OP_SUM) return tg_ir_reduce(&l->b, TG_OP_MAX, value, folded);
-  value = convert(l, computed_in(n->dtype), value);
+  value = convert(l, tg_dtype_wide(n->dtype), value);
   return convert(l, n->dtype, tg_ir_reduce(&l->b, TG_OP_ADD, value, folded));
 }
 
@@ -359,7 +354,7 @@ static int32_t lower_alu(lowering *l, const tg_entry *e, const int32_t *index, i
   int32_t x[3] = {-1, -1, -1};
   for (int i = 0; i < tg_node_arity(e->node); i++) x[i] = lower(l, e->src[i], index, gate);
   tg_op op = e->node->op;
-  tg_dtype dtype = e->node->dtype, wide = computed_in(dtype);
+  tg_dtype dtype = e->node->dtype, wide = tg_dtype_wide(dtype);
   if (op == TG_OP_CONTIGUOUS || op == TG_OP_COPY) return x[0];
   if (wide == dtype || rounds_never(op)) return tg_ir_alu(&l->b, op, dtype, x[0], x[1], x[2]);
   for (int i = 0; i < 2; i++)

@@ -106,7 +106,7 @@ bool tg_schedule_is_memory(const tg_entry *e) {
 }
 
 bool tg_schedule_sums_on(const tg_node *n) {
-  return n->op == TG_OP_SUM && n->dtype != TG_FLOAT16 && n->dtype != TG_BFLOAT16;
+  return n->op == TG_OP_SUM && tg_dtype_wide(n->dtype) == n->dtype;
 }
 
 static tg_op_class row_class(const tg_entry *e) { return tg_op_table[e->node->op].class; }

@@ -123,10 +123,7 @@ static int optim_take_params(tg_optimizer *o, tg_list params) {
 }
 
 /* The dtype in which a parameter's update is computed and its state kept. */
-static tg_dtype optim_dtype(const tg_tensor *p) {
-  tg_dtype dtype = tg_dtype_of(p);
-  return dtype == TG_FLOAT16 || dtype == TG_BFLOAT16 ? TG_FLOAT32 : dtype;
-}
+static tg_dtype optim_dtype(const tg_tensor *p) { return tg_dtype_wide(tg_dtype_of(p)); }
 
 /* A state tensor of zeros that the optimizer owns, named after its parameter. */
 static tg_tensor *optim_state(const tg_tensor *p, int64_t i, const char *suffix) {

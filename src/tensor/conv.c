@@ -13,7 +13,8 @@
  *                           the transpose of WINDOW
  *
  * Forward and gradients of a convolution so are each one sum of products over
- * movements: one contraction for the compiler.
+ * movements: one contraction for the compiler. As in matrix products the 16-bit
+ * floats are computed in float32 and rounded at the end, after the bias.
  */
 #include "autograd/functions.h"
 #include "tensor/tensor.h"
@@ -190,12 +191,14 @@ static bool transposed_channels(conv *c, const tg_tensor *x, const tg_tensor *w)
 
 static void push(tg_shape *shape, int64_t size) { shape->dim[shape->ndim++] = size; }
 
-/* out [N, O, Y...] + bias [O] along axis 1. */
-static tg_tensor *with_bias(tg_tensor *out, tg_tensor *bias) {
-  if (!out || !bias) return out;
+/* out [N, O, Y...] + bias [O] along axis 1, in the dtype that a product of `dtype` and
+ * the bias meet in. */
+static tg_tensor *with_bias(tg_tensor *out, tg_tensor *bias, tg_dtype dtype) {
+  if (!out || !bias) return tg_cast(out, dtype);
+  dtype = tg_promote(dtype, tg_dtype_of(bias));
   tg_shape shape = {.ndim = tg_rank(out)};
   for (int i = 0; i < shape.ndim; i++) shape.dim[i] = i == 1 ? tg_dims(bias)[0] : 1;
-  return tg_add(out, tg_reshape_to(bias, shape));
+  return tg_cast(tg_add(out, tg_reshape_to(bias, shape)), dtype);
 }
 
 static tg_tensor *summed(tg_tensor *x, int first, int count, tg_shape shape) {
@@ -218,7 +221,9 @@ static tg_tensor *patches(const conv *c, tg_tensor *x) {
   return tg_permute_to(tg_reshape_to(x, apart), order);
 }
 
-static tg_tensor *convolved(const conv *c, tg_tensor *x, tg_tensor *w) {
+static tg_tensor *convolved(const conv *c, tg_tensor *x, tg_tensor *w, tg_tensor *bias) {
+  tg_dtype dtype = tg_widen_product(&x, &w);
+  if (!x || !w) return NULL;
   x = windows(c->call, tg_pad2d(x, c->pads), c->axes, c->kernel, c->stride, c->dilation);
   if (!x) return NULL;
   tg_shape out = TG_SHAPE(c->batch, c->groups * c->out);
@@ -227,7 +232,7 @@ static tg_tensor *convolved(const conv *c, tg_tensor *x, tg_tensor *w) {
   push(&rows, c->in);
   for (int i = 0; i < c->axes; i++) push(&rows, c->kernel[i]);
   tg_tensor *all = tg_mul(patches(c, x), tg_reshape_to(w, rows));
-  return summed(all, 3 + c->axes, 1 + c->axes, out);
+  return with_bias(summed(all, 3 + c->axes, 1 + c->axes, out), bias, dtype);
 }
 
 tg_tensor *(tg_conv2d)(tg_tensor *x, tg_tensor *weight, const tg_conv_opts *o) {
@@ -238,7 +243,7 @@ tg_tensor *(tg_conv2d)(tg_tensor *x, tg_tensor *weight, const tg_conv_opts *o) {
   if (!bias_fits(&c, o->bias)) return NULL;
   if (o->output_padding.ndim)
     return tg_fail("tg_conv2d: output_padding belongs to tg_conv_transpose2d");
-  TG_COMPOSE(with_bias(convolved(&c, x, weight), o->bias));
+  TG_COMPOSE(convolved(&c, x, weight, o->bias));
 }
 
 /* ---- transposed convolution */
@@ -293,7 +298,10 @@ static tg_tensor *spread_over(const conv *c, tg_tensor *x, tg_tensor *w) {
   return summed(all, 2, 1, out);
 }
 
-static tg_tensor *transposed(const conv *c, tg_tensor *x, tg_tensor *w, const int64_t *sizes) {
+static tg_tensor *transposed(const conv *c, tg_tensor *x, tg_tensor *w, tg_tensor *bias,
+                             const int64_t *sizes) {
+  tg_dtype dtype = tg_widen_product(&x, &w);
+  if (!x || !w) return NULL;
   tg_ints pads = {.ndim = c->pads.ndim};
   for (int i = 0; i < pads.ndim; i++) pads.dim[i] = -c->pads.dim[i];
   tg_tensor *out = spread_over(c, x, w);
@@ -302,7 +310,7 @@ static tg_tensor *transposed(const conv *c, tg_tensor *x, tg_tensor *w, const in
     out = tg_call1_with(&fold_row, out, 4, args);
     pads.dim[2 * (c->axes - 1 - i) + 1] += c->extra[i];
   }
-  return out ? tg_pad2d(out, pads) : NULL;
+  return out ? with_bias(tg_pad2d(out, pads), bias, dtype) : NULL;
 }
 
 tg_tensor *(tg_conv_transpose2d)(tg_tensor *x, tg_tensor *weight, const tg_conv_opts *o) {
@@ -312,7 +320,7 @@ tg_tensor *(tg_conv_transpose2d)(tg_tensor *x, tg_tensor *weight, const tg_conv_
   if (!o) o = &none;
   if (!conv_shapes(&c, x, weight, o) || !transposed_channels(&c, x, weight)) return NULL;
   if (!bias_fits(&c, o->bias) || !folded_sizes(&c, x, sizes)) return NULL;
-  TG_COMPOSE(with_bias(transposed(&c, x, weight, sizes), o->bias));
+  TG_COMPOSE(transposed(&c, x, weight, o->bias, sizes));
 }
 
 /* ---- pooling */

@@ -60,6 +60,27 @@ tg_tensor *tg_as_float(tg_tensor *t) {
   return tg_in_dtype(t, t->weak == TG_WEAK_FRACTION ? t->node->dtype : tg_default_dtype());
 }
 
+tg_dtype tg_float_dtype(const tg_tensor *x) {
+  return tg_dtype_is_float(x->node->dtype) ? x->node->dtype : tg_default_dtype();
+}
+
+tg_tensor *tg_widened(tg_tensor *x) {
+  x = tg_as_float(x);
+  return x ? tg_cast(x, tg_dtype_wide(x->node->dtype)) : NULL;
+}
+
+tg_tensor *tg_narrowed(tg_tensor *result, const tg_tensor *x) {
+  return result && x ? tg_cast(result, tg_float_dtype(x)) : NULL;
+}
+
+tg_dtype tg_widen_product(tg_tensor **a, tg_tensor **b) {
+  tg_dtype dtype = tg_common_dtype(*a, *b), wide = tg_dtype_wide(dtype);
+  if (wide == dtype) return dtype;
+  *a = tg_cast(tg_in_dtype(*a, dtype), wide);
+  *b = tg_cast(tg_in_dtype(*b, dtype), wide);
+  return dtype;
+}
+
 /* ---- shapes */
 
 int tg_broadcast_shape(const char *call, const tg_tensor *a, const tg_tensor *b,
@@ -207,12 +228,13 @@ static tg_tensor *power(tg_tensor *a, tg_tensor *b) {
   tg_dtype dtype = tg_common_dtype(a, b);
   if (dtype == TG_BOOL) dtype = TG_INT64;
   if (!tg_dtype_is_float(dtype)) return integer_power(a, b, dtype);
+  tg_dtype wide = tg_dtype_wide(dtype);
   if (b->weak && !a->weak) {
-    a = tg_in_dtype(a, dtype);
-    return a ? number_power(a, b) : NULL;
+    a = tg_cast(tg_in_dtype(a, dtype), wide);
+    return a ? tg_cast(number_power(a, b), dtype) : NULL;
   }
   if (meet_in("tg_pow", &a, &b, dtype)) return NULL;
-  return tg_call2(&tg_fn_pow, a, b);
+  return tg_cast(tg_call2(&tg_fn_pow, tg_cast(a, wide), tg_cast(b, wide)), dtype);
 }
 
 tg_tensor *(tg_pow)(tg_tensor *a, tg_tensor *b) { TG_COMPOSE(power(a, b)); }

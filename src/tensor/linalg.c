@@ -9,6 +9,8 @@
  * gradients have the same form by themselves: that of x is the gradient times
  * w, summed over the axes along which x was broadcast (N, and batches), and
  * the other way round.
+ *
+ * The 16-bit floats are multiplied and summed in float32 and rounded at the end.
  */
 #include "autograd/functions.h"
 #include "tensor/tensor.h"
@@ -39,12 +41,14 @@ static tg_shape product_shape(const tg_tensor *x, const tg_tensor *w, tg_shape b
 }
 
 static tg_tensor *product(tg_tensor *x, tg_tensor *w, tg_shape shape) {
+  tg_dtype dtype = tg_widen_product(&x, &w);
+  if (!x || !w) return NULL;
   tg_tensor *left = left_factor(x), *right = right_factor(w);
   tg_tensor *all = tg_mul(left, right);
   if (!all) return NULL;
   uint32_t last = UINT32_C(1) << (tg_rank(all) - 1);
   tg_tensor *sum = tg_call1_with(&tg_fn_sum, all, 1, &(int64_t){last});
-  return tg_reshape_to(sum, shape);
+  return tg_cast(tg_reshape_to(sum, shape), dtype);
 }
 
 /* The shape that the axes before the matrices broadcast to. */

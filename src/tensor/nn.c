@@ -45,12 +45,24 @@ static bool meets(const tg_tensor *t, const tg_tensor *x) {
   return fits;
 }
 
+/* The dtype in which all that are given meet. */
+static tg_dtype met_dtype(tg_tensor *const *all, int count) {
+  tg_dtype dtype = tg_dtype_of(all[0]);
+  for (int i = 1; i < count; i++)
+    if (all[i]) dtype = tg_promote(dtype, tg_dtype_of(all[i]));
+  return dtype;
+}
+
 static tg_tensor *batchnorm(tg_tensor *x, tg_tensor *weight, tg_tensor *bias, tg_tensor *mean,
                             tg_tensor *invstd) {
+  tg_tensor *const all[] = {x, weight, bias, mean, invstd};
+  tg_dtype dtype = met_dtype(all, 5), wide = tg_dtype_wide(dtype);
   tg_tensor *scale = meets(invstd, x) ? invstd : per_channel(invstd, x, "invstd");
+  if (wide != dtype) x = tg_cast(x, wide), scale = tg_cast(scale, wide);
   if (weight) scale = tg_mul(scale, per_channel(weight, x, "weight"));
   tg_tensor *out = tg_mul(tg_sub(x, per_channel(mean, x, "mean")), scale);
-  return bias ? tg_add(out, per_channel(bias, x, "bias")) : out;
+  if (bias) out = tg_add(out, per_channel(bias, x, "bias"));
+  return wide != dtype ? tg_cast(out, dtype) : out;
 }
 
 tg_tensor *tg_batchnorm(tg_tensor *x, tg_tensor *weight, tg_tensor *bias, tg_tensor *mean,
@@ -95,20 +107,21 @@ static tg_tensor *causal_mask(const tg_tensor *scores) {
   return tg_tril((tg_ones)(TG_SHAPE(tg_dims(scores)[n - 2], tg_dims(scores)[n - 1]), &like), 0);
 }
 
+/* In float32 for the 16-bit floats: scores must neither overflow nor lose digits. */
 static tg_tensor *attention(tg_tensor *q, tg_tensor *k, tg_tensor *v,
                             const tg_attention_opts *o) {
+  tg_tensor *const all[] = {q, k, v};
+  tg_dtype dtype = met_dtype(all, 3);
   double scale = 1 / sqrt((double)tg_dims(q)[tg_rank(q) - 1]);
-  bool narrow = tg_dtype_of(q) == TG_FLOAT16; /* what it holds must not overflow */
-  tg_tensor *scores = tg_dot(narrow ? tg_mul(q, scale) : q, tg_transpose(k, -1, -2));
-  tg_dtype dtype = tg_dtype_of(scores);
-  scores = tg_widened(scores);
-  if (!narrow) scores = tg_mul(scores, scale);
+  if (tg_dtype_wide(dtype) != dtype) q = tg_widened(q), k = tg_widened(k), v = tg_widened(v);
+  tg_tensor *scores = tg_mul(tg_dot(q, tg_transpose(k, -1, -2)), scale);
   bool choice = o->mask && o->mask->node->dtype == TG_BOOL;
   if (choice) scores = tg_where(o->mask, scores, (double)-INFINITY);
   else if (o->mask) scores = tg_add(scores, o->mask);
   if (scores && o->causal)
     scores = tg_where(causal_mask(scores), scores, (double)-INFINITY);
-  return tg_dot(tg_dropout(tg_cast(masked_softmax(scores), dtype), o->dropout), v);
+  tg_tensor *out = tg_dot(tg_dropout(masked_softmax(scores), o->dropout), v);
+  return tg_dtype_wide(dtype) != dtype ? tg_cast(out, dtype) : out;
 }
 
 tg_tensor *(tg_scaled_dot_product_attention)(tg_tensor *q, tg_tensor *k, tg_tensor *v,

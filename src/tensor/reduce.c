@@ -35,17 +35,6 @@ static tg_tensor *reduced(const tg_function_row *row, tg_tensor *x, uint32_t mas
   return tg_call1_with(row, x, 1, &(int64_t){mask});
 }
 
-static bool is_narrow(tg_dtype dtype) { return dtype == TG_FLOAT16 || dtype == TG_BFLOAT16; }
-
-tg_tensor *tg_widened(tg_tensor *x) {
-  x = tg_as_float(x);
-  return x && is_narrow(x->node->dtype) ? tg_cast(x, TG_FLOAT32) : x;
-}
-
-tg_dtype tg_float_dtype(const tg_tensor *x) {
-  return tg_dtype_is_float(x->node->dtype) ? x->node->dtype : tg_default_dtype();
-}
-
 /* ---- sum, mean, std */
 
 static tg_tensor *sum_of(tg_tensor *x, uint32_t mask, bool keepdim) {

@@ -147,8 +147,14 @@ tg_dtype tg_dtype_or_default(tg_dtype dtype);
 
 /* `t` as a float tensor: integers and bool become the default dtype. */
 tg_tensor *tg_as_float(tg_tensor *t);
-/* The same, of at least 32 bits: what 16-bit floats are averaged and normalised in. */
+/* What a composition computes in: the same, but float32 for the 16-bit floats, which
+ * would be rounded at each of its steps. tg_narrowed brings its result back into the
+ * dtype that a float function gives for `t`: one rounding for the whole. */
 tg_tensor *tg_widened(tg_tensor *t);
+tg_tensor *tg_narrowed(tg_tensor *result, const tg_tensor *t);
+/* Both operands of a product, in the dtype that it is computed in; gives the dtype of
+ * its result. 16-bit floats are summed, and so multiplied, in float32. */
+tg_dtype tg_widen_product(tg_tensor **a, tg_tensor **b);
 /* The dtype of a float function's result for `t`. */
 tg_dtype tg_float_dtype(const tg_tensor *t);
 /* The dtype in which a and b meet, weak numbers included. */

@@ -5,8 +5,8 @@
  * and their gradient follows. The rest are "curves": Functions with a formula
  * for the value and one for the slope, because the obvious composition loses
  * digits (e^x - 1 near 0, ln(1 + x) near 0), overflows (softplus of 1000) or
- * has the wrong slope in a corner (|x| at 0). The 16-bit floats compute these
- * in float32, so that a formula rounds once, at its end.
+ * has the wrong slope in a corner (|x| at 0). The 16-bit floats compute all of
+ * these in float32, so that a formula rounds once, at its end.
  *
  * Where two forms meet, both keep NaN: conditions are written so that a NaN
  * falls to the branch that hands it on.
@@ -19,6 +19,12 @@ static const double pi = 3.14159265358979323846, ln2 = 0.69314718055994530942;
 /* A Function of floats: integers become the default float first. */
 static tg_tensor *on_float(const tg_function_row *row, tg_tensor *x) {
   TG_COMPOSE(tg_call1(row, tg_as_float(x)));
+}
+
+/* The same by way of float32: where the formula of the value or of the slope has several
+ * steps. */
+static tg_tensor *rounded_once(const tg_function_row *row, tg_tensor *x) {
+  TG_COMPOSE(tg_narrowed(tg_call1(row, tg_widened(x)), x));
 }
 
 static bool is_float(const tg_tensor *x) { return tg_dtype_is_float(x->node->dtype); }
@@ -36,9 +42,9 @@ tg_tensor *tg_neg(tg_tensor *x) {
 tg_tensor *tg_relu(tg_tensor *x) { return tg_call1(&tg_fn_relu, x); }
 tg_tensor *tg_exp(tg_tensor *x) { return on_float(&tg_fn_exp, x); }
 tg_tensor *tg_log(tg_tensor *x) { return on_float(&tg_fn_log, x); }
-tg_tensor *tg_sin(tg_tensor *x) { return on_float(&tg_fn_sin, x); }
+tg_tensor *tg_sin(tg_tensor *x) { return rounded_once(&tg_fn_sin, x); }
 tg_tensor *tg_sqrt(tg_tensor *x) { return on_float(&tg_fn_sqrt, x); }
-tg_tensor *tg_sigmoid(tg_tensor *x) { return on_float(&tg_fn_sigmoid, x); }
+tg_tensor *tg_sigmoid(tg_tensor *x) { return rounded_once(&tg_fn_sigmoid, x); }
 
 tg_tensor *tg_trunc(tg_tensor *x) {
   if (tg_is_null("tg_trunc", x)) return NULL;
@@ -201,8 +207,7 @@ static tg_node *softplus_slope(tg_node *x, tg_node *y) {
 /* ---- curves as Functions */
 
 static tg_node *widened_node(tg_node *x) {
-  bool narrow = x && (x->dtype == TG_FLOAT16 || x->dtype == TG_BFLOAT16);
-  return narrow ? tg_node_cast(x, TG_FLOAT32) : x;
+  return x ? tg_node_cast(x, tg_dtype_wide(x->dtype)) : NULL;
 }
 
 static tg_node *curve_value(tg_context *c, tg_node *x, tg_node *(*value)(tg_node *x)) {
@@ -276,16 +281,23 @@ tg_tensor *tg_sign(tg_tensor *x) {
   return x->node->dtype == TG_BOOL ? x : tg_call1(&sign_row, x);
 }
 
+static tg_tensor *softplus_of(tg_tensor *x, double beta) {
+  return tg_div(tg_call1(&softplus_row, tg_mul(x, beta)), beta);
+}
 tg_tensor *tg_softplus(tg_tensor *x, double beta) {
   if (beta == 1) return on_float(&softplus_row, x);
-  TG_COMPOSE(tg_div(tg_call1(&softplus_row, tg_mul(tg_as_float(x), beta)), beta));
+  TG_COMPOSE(tg_narrowed(softplus_of(tg_widened(x), beta), x));
 }
 
 /* ---- compositions */
 
-tg_tensor *tg_log2(tg_tensor *x) { TG_COMPOSE(tg_mul(tg_log(x), 1 / ln2)); }
+tg_tensor *tg_log2(tg_tensor *x) {
+  TG_COMPOSE(tg_narrowed(tg_mul(tg_log(tg_widened(x)), 1 / ln2), x));
+}
 tg_tensor *tg_reciprocal(tg_tensor *x) { TG_COMPOSE(tg_div(1, tg_as_float(x))); }
-tg_tensor *tg_rsqrt(tg_tensor *x) { TG_COMPOSE(tg_div(1, tg_sqrt(x))); }
+tg_tensor *tg_rsqrt(tg_tensor *x) {
+  TG_COMPOSE(tg_narrowed(tg_div(1, tg_sqrt(tg_widened(x))), x));
+}
 tg_tensor *tg_square(tg_tensor *x) { return tg_mul(x, x); }
 
 static tg_tensor *floor_of(tg_tensor *x) {
@@ -329,9 +341,10 @@ tg_tensor *tg_hardtanh(tg_tensor *x, double low, double high) {
   TG_COMPOSE(hardtanh_of(x, low, high));
 }
 tg_tensor *tg_relu6(tg_tensor *x) { return tg_hardtanh(x, 0, 6); }
-tg_tensor *tg_hardswish(tg_tensor *x) {
-  TG_COMPOSE(tg_div(tg_mul(x, tg_relu6(tg_add(x, 3))), 6));
+static tg_tensor *hardswish_of(tg_tensor *x) {
+  return tg_div(tg_mul(x, tg_relu6(tg_add(x, 3))), 6);
 }
+tg_tensor *tg_hardswish(tg_tensor *x) { TG_COMPOSE(tg_narrowed(hardswish_of(tg_widened(x)), x)); }
 
 /* The exponential sees only the negative side: no infinity times 0. */
 static tg_tensor *elu_of(tg_tensor *x, double alpha, double steep) {
@@ -340,17 +353,21 @@ static tg_tensor *elu_of(tg_tensor *x, double alpha, double steep) {
   return tg_where(tg_gt(x, 0), x, tg_mul(curve, alpha));
 }
 tg_tensor *tg_elu(tg_tensor *x, double alpha) {
-  TG_COMPOSE(elu_of(tg_as_float(x), alpha, 1));
+  TG_COMPOSE(tg_narrowed(elu_of(tg_widened(x), alpha, 1), x));
 }
 tg_tensor *tg_celu(tg_tensor *x, double alpha) {
   if (alpha == 0) return tg_fail("tg_celu: alpha is 0, by which it divides; take tg_relu");
-  TG_COMPOSE(elu_of(tg_as_float(x), alpha, 1 / alpha));
+  TG_COMPOSE(tg_narrowed(elu_of(tg_widened(x), alpha, 1 / alpha), x));
 }
 
-tg_tensor *tg_silu(tg_tensor *x) { TG_COMPOSE(tg_mul(x, tg_sigmoid(x))); }
+/* x sigmoid(steep x) */
+static tg_tensor *gated(tg_tensor *x, double steep) {
+  return tg_mul(x, tg_sigmoid(steep == 1 ? x : tg_mul(x, steep)));
+}
+tg_tensor *tg_silu(tg_tensor *x) { TG_COMPOSE(tg_narrowed(gated(tg_widened(x), 1), x)); }
 tg_tensor *tg_swish(tg_tensor *x) { return tg_silu(x); }
 tg_tensor *tg_quick_gelu(tg_tensor *x) {
-  TG_COMPOSE(tg_mul(x, tg_sigmoid(tg_mul(x, 1.702))));
+  TG_COMPOSE(tg_narrowed(gated(tg_widened(x), 1.702), x));
 }
 
 /* (1 + tanh z) / 2 = sigmoid(2z), and a sigmoid keeps its digits on the left. */
@@ -358,10 +375,12 @@ static tg_tensor *gelu_of(tg_tensor *x) {
   tg_tensor *inner = tg_mul(x, tg_add(tg_mul(tg_square(x), 0.044715), 1.0));
   return tg_mul(x, tg_sigmoid(tg_mul(inner, 2 * sqrt(2 / pi))));
 }
-tg_tensor *tg_gelu(tg_tensor *x) { TG_COMPOSE(gelu_of(tg_as_float(x))); }
+tg_tensor *tg_gelu(tg_tensor *x) { TG_COMPOSE(tg_narrowed(gelu_of(tg_widened(x)), x)); }
 
 tg_tensor *tg_leakyrelu(tg_tensor *x, double slope) {
   TG_COMPOSE(tg_where(tg_gt(x, 0), x, tg_mul(x, slope)));
 }
-tg_tensor *tg_mish(tg_tensor *x) { TG_COMPOSE(tg_mul(x, tg_tanh(tg_softplus(x, 1)))); }
-tg_tensor *tg_softsign(tg_tensor *x) { TG_COMPOSE(tg_div(x, tg_add(tg_abs(x), 1))); }
+static tg_tensor *mish_of(tg_tensor *x) { return tg_mul(x, tg_tanh(tg_softplus(x, 1))); }
+tg_tensor *tg_mish(tg_tensor *x) { TG_COMPOSE(tg_narrowed(mish_of(tg_widened(x)), x)); }
+static tg_tensor *softsign_of(tg_tensor *x) { return tg_div(x, tg_add(tg_abs(x), 1)); }
+tg_tensor *tg_softsign(tg_tensor *x) { TG_COMPOSE(tg_narrowed(softsign_of(tg_widened(x)), x)); }
