@@ -179,6 +179,15 @@ static void bound_add(tg_ins *in, const tg_ins *x, const tg_ins *y) {
   in->high = high;
 }
 
+static void bound_sub(tg_ins *in, const tg_ins *x, const tg_ins *y) {
+  int64_t low, high;
+  if (!known(x) || !known(y) || __builtin_sub_overflow(x->low, y->high, &low) ||
+      __builtin_sub_overflow(x->high, y->low, &high))
+    return;
+  in->low = low;
+  in->high = high;
+}
+
 /* Fills low and high of an int64 instruction. */
 static void bound(const tg_builder *b, tg_ins *in) {
   const tg_ins *x = in->src[0] >= 0 ? tg_ins_at(b, in->src[0]) : NULL;
@@ -190,6 +199,8 @@ static void bound(const tg_builder *b, tg_ins *in) {
   else if (in->op == TG_OP_RANGE) in->low = 0, in->high = b->kernel->range[in->slot].size - 1;
   else if (in->op == TG_OP_CHECK) in->low = 0, in->high = in->value.i - 1;
   else if (in->op == TG_OP_ADD) bound_add(in, x, y);
+  else if (in->op == TG_OP_SUB) bound_sub(in, x, y);
+  else if (in->op == TG_OP_NEG && known(x)) in->low = -x->high, in->high = -x->low;
   else if (in->op == TG_OP_MUL) bound_mul(in, x, y);
   else if (in->op == TG_OP_DIV || in->op == TG_OP_MOD) bound_div(in, x, y);
 }

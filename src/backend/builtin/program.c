@@ -1,7 +1,7 @@
 /* builtin/program: what a kernel is, before deciding how to run it.
  *
- * Every int64 instruction that is affine in the ranges becomes a row of strides
- * and an offset. A range that is divided by one of its divisors (the gradient of
+ * Every int64 instruction that is affine in the ranges, and cannot wrap on the way
+ * (its bounds are known), becomes a row of strides and an offset. A range that is divided by one of its divisors (the gradient of
  * pooling asks for r / 2) is split into two first, and so its quotient and rest are affine
  * too. Then ranges merge: if in every row that anything but index
  * arithmetic looks at, range a moves as far as b does in all its steps, the two
@@ -126,7 +126,7 @@ static bool row_divided(const bi_code *code, const tg_ins *in, int64_t *out) {
 static bool row_find(const bi_code *code, int32_t i, int64_t *out) {
   const tg_ins *in = &code->ins[i];
   const int64_t *x = NULL, *y = NULL;
-  if (in->dtype != TG_INT64) return false;
+  if (in->dtype != TG_INT64 || in->low == INT64_MIN || in->high == INT64_MAX) return false;
   if (in->op == TG_OP_CONST) return out[code->nranges] = in->value.i, true;
   if (in->op == TG_OP_RANGE) return row_range(code, in->slot, out), true;
   if (row_divided(code, in, out)) return true;
