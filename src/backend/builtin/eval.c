@@ -318,11 +318,9 @@ static void eval_op(const bi_step *step, bi_state *state, const bi_worker *worke
   const void *y = step->y >= 0 ? reg[step->y] : step->magic;
   const void *z = step->z >= 0 ? reg[step->z] : NULL;
   if (step->fn) step->fn(n, out, x, y, z);
-  else if (out != x) memcpy(out, x, (size_t)n << step->log2);
-  if (!step->half) return;
-  const bi_loops *v = worker->code->vector;
-  v->narrow[step->half - 1](n, eval_temp(state), out, NULL, NULL);
-  v->widen[step->half - 1](n, out, eval_temp(state), NULL, NULL);
+  if (step->half)
+    worker->code->vector->round[step->half - 1](n, out, step->fn ? out : x, NULL, NULL);
+  else if (!step->fn && out != x) memcpy(out, x, (size_t)n << step->log2);
 }
 
 static void eval_affine(const bi_step *step, bi_state *state, const bi_worker *worker, int64_t n) {

@@ -24,6 +24,7 @@ typedef struct bi_loops {
   bi_loop cast[BI_LANES][BI_LANES];   /* [to][from]; NULL: the same bits */
   bi_loop widen[2];  /* float32 from float16, bfloat16 in memory */
   bi_loop narrow[2]; /* and back, rounding */
+  bi_loop round[2];  /* there and back: what has a value in 16 bits */
   /* by the log2 of the element size */
   bi_loop fill[4];   /* out[i] = x[0] */
   bi_loop where[4];  /* out[i] = x[i] ? y[i] : z[i], x bool */
