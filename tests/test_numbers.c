@@ -197,6 +197,9 @@ static void counted_slopes(void) {
     tg_tensor *x = tg_zeros(TG_SHAPE(400, 250), .dtype = narrow[i]);
     CHECK_INT(tg_backward(tg_mean(tg_add(x, bias))), 0);
     CHECK_CLOSE(only(tg_grad(bias)), 1, 0.01, 0);
+    tg_tensor *ties = with_slope(tg_zeros(TG_SHAPE(400, 250), .dtype = narrow[i]));
+    CHECK_INT(tg_backward(tg_mul(tg_max(ties), 100)), 0);
+    CHECK_CLOSE(only(tg_max(tg_grad(ties))), 1e-3, 1e-5, 0);
   }
 }
 TEST(numbers_counted_slopes) { in_each_way(counted_slopes); }

@@ -20,7 +20,10 @@
  *              dtype, except that a fraction makes an integer tensor float,
  *              and a whole number makes bool int64.
  *              "float" functions (exp, sqrt, mean ...) turn integers into the
- *              default dtype first.
+ *              default dtype first. Integers wrap. Each function rounds to the
+ *              dtype of its result: float16 and bfloat16 are computed in
+ *              float32 inside it, and no value depends on what came before
+ *              or after it in one kernel.
  *   Axes       An axis counts from the front (0) or from the back (-1).
  *   Threads    Scopes, errors, the default dtype and device, training and
  *              no_grad mode and the random generator are per thread. Threads

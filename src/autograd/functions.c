@@ -271,11 +271,14 @@ static tg_node *max_forward(tg_context *c, tg_node *const *x) {
   return c->saved[1] = tg_node_reduce(TG_OP_REDUCE_MAX, x[0], (uint32_t)c->args[0]);
 }
 
+/* The count in what the dtype is computed in: float16 ends at 65504. */
 static void max_backward(tg_context *c, tg_node *g, tg_node **dx) {
+  tg_dtype wide = tg_dtype_wide(c->in_dtype);
   tg_node *x = c->saved[0], *r = tg_node_expand(c->saved[1], c->in.dim);
-  tg_node *ties = tg_node_cast(tg_n_eq(x, r), c->in_dtype);
+  tg_node *ties = tg_node_cast(tg_n_eq(x, r), wide);
   tg_node *count = tg_node_reduce(TG_OP_SUM, ties, (uint32_t)c->args[0]);
-  dx[0] = tg_n_mul(ties, tg_node_expand(tg_n_div(g, count), c->in.dim));
+  tg_node *each = tg_node_expand(tg_n_div(tg_node_cast(g, wide), count), c->in.dim);
+  dx[0] = tg_node_cast(tg_n_mul(ties, each), c->in_dtype);
 }
 ROW(max, Max);
 
