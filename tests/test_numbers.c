@@ -158,6 +158,57 @@ static void convolved_edges(void) {
 }
 TEST(numbers_convolved_edges) { in_each_way(convolved_edges); }
 
+/* Convolutions large enough for Winograd's method, and with so few filters that lanes
+ * run along the sum: both would spread what is not finite. `spoiled`: where it is. */
+static tg_tensor *spoiled_numbers(tg_shape shape, bool spoiled) {
+  int64_t n = 1;
+  for (int i = 0; i < shape.ndim; i++) n *= shape.dim[i];
+  float *x = malloc((size_t)n * sizeof *x);
+  for (int64_t i = 0; x && i < n; i++) x[i] = (float)(i * 37 % 23 - 11) / 8;
+  for (int64_t i = n / 3; x && spoiled && i < n; i += n / 2) x[i] = i % 2 ? inf : -inf;
+  tg_tensor *t = x ? with_slope(tg_from(x, shape)) : NULL;
+  free(x);
+  return t;
+}
+
+static int64_t convolve(int filters, int channels, int spoiled, double *out) {
+  tg_tensor *x = spoiled_numbers(TG_SHAPE(2, channels, 24, 24), spoiled == 0);
+  tg_tensor *w = spoiled_numbers(TG_SHAPE(filters, channels, 3, 3), spoiled == 1);
+  tg_tensor *g = spoiled_numbers(TG_SHAPE(2, filters, 24, 24), spoiled == 2);
+  tg_tensor *y = tg_conv2d(x, w, .padding = TG_INTS(1));
+  CHECK_INT(tg_backward(tg_sum(tg_mul(y, tg_detach(g)))), 0);
+  tg_tensor *all[] = {y, tg_grad(x), tg_grad(w)};
+  int64_t count = 0;
+  for (int i = 0; i < 3; i++) {
+    int64_t n = read_all(all[i]);
+    memcpy(out + count, number, (size_t)n * sizeof *out);
+    count += n;
+  }
+  return count;
+}
+
+static void check_convolved(int filters, int channels, int spoiled) {
+  static double want[MOST], got[MOST];
+  tg_set_default_device("REF");
+  int64_t n = convolve(filters, channels, spoiled, want), bad = 0;
+  tg_set_default_device("CPU");
+  CHECK_INT(convolve(filters, channels, spoiled, got), n);
+  for (int64_t i = 0; i < n; i++) {
+    bool near = fabs(got[i] - want[i]) <= 1e-3 * (1 + fabs(want[i]));
+    bad += !(isnan(want[i]) ? isnan(got[i]) : isinf(want[i]) ? got[i] == want[i] : near);
+  }
+  CHECK(n > 0);
+  test_check(bad == 0, __FILE__, __LINE__, "%d filters, %d channels, spoiled %d: %lld of %lld",
+             filters, channels, spoiled, (long long)bad, (long long)n);
+}
+static void convolved_numbers(void) {
+  for (int i = 0; i < 4 && !realizes && !strcmp(tg_default_device(), "CPU"); i++) {
+    check_convolved(16, 16, i);
+    check_convolved(4, 1, i);
+  }
+}
+TEST(numbers_convolved) { in_each_way(convolved_numbers); }
+
 /* ---- constants times counts */
 
 static tg_tensor *many(double f, tg_dtype dtype, int64_t n) {

@@ -24,7 +24,7 @@ tg_program *tg_program_get(tg_kernel *kernel, int device); /* takes the kernel o
 void tg_program_put(tg_program *program);
 void tg_program_keep(tg_program *program);  /* one reference more */
 bool tg_program_build(tg_program *program); /* makes the backend's code, if there is none */
-int tg_program_run(const tg_program *program, void *const *data);
+int tg_program_run(tg_program *program, void *const *data);
 /* Whether the memory is as the program's kernel assumes (tg_slot.finite). */
 bool tg_program_suits(const tg_program *program, void *const *data);
 /* From now on the program runs as this kernel of the unit, which it retains. */

@@ -116,9 +116,12 @@ bool tg_program_suits(const tg_program *p, void *const *data) {
   return true;
 }
 
-int tg_program_run(const tg_program *p, void *const *data) {
+int tg_program_run(tg_program *p, void *const *data) {
   const tg_c_kernel *fast = atomic_load_explicit(&p->fast, memory_order_acquire);
-  return fast ? tg_c_run(fast, data) : p->backend->run(p->code, data);
+  int status = fast ? tg_c_run(fast, data) : 1;
+  if (status <= 0) return status;
+  if (fast && !tg_program_build(p)) return -1;
+  return p->backend->run(p->code, data);
 }
 
 void tg_program_adopt(tg_program *p, tg_unit *unit, const tg_c_kernel *kernel) {

@@ -15,7 +15,7 @@
 #include "backend/isa.h"
 #include "compile/ir.h"
 
-#define TG_C_ABI 1 /* part of the cache key: changes with the structs below */
+#define TG_C_ABI 2 /* part of the cache key: changes with the structs below */
 #define TG_C_PHASES 4
 
 /* What a job sees. One per worker; `shared` is one for all workers of a run. */
@@ -24,6 +24,7 @@ typedef struct tg_c_call {
   char *shared, *own; /* scratch, 64-byte aligned */
   int64_t bad_index, bad_bound; /* the first CHECK of this worker that failed */
   int32_t failed;
+  int32_t unfit; /* a sum that is not finite, in a way of summing that needs finite numbers */
 } tg_c_call;
 
 typedef struct tg_c_phase {

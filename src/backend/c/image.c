@@ -14,8 +14,9 @@
  *   vector until the job's end. Good for few sums of very many terms, and where 32
  *   registers let a tile load less than it sums (AVX-512).
  *
- * What is not finite in an image meets the zeros between rows in the second way: it
- * spoils all sums of its channel, where a plain sum spoils those it is part of.
+ * What is not finite in an image meets the zeros between rows in the second way, and
+ * spoils all sums of its channel, where a plain sum spoils those it is part of. So
+ * where a sum is not finite the kernel is run again by the built-in backend.
  */
 #include "backend/c/contract.h"
 

@@ -37,11 +37,13 @@ static void c_job(void *context, int64_t job) {
 
 static int c_report(const c_run *run, int workers) {
   const c_worker *bad = NULL;
+  bool unfit = false;
   for (int i = 0; i < workers; i++) {
     const c_worker *w = c_worker_at(run, i);
     if (w->call.failed && (!bad || w->bad_job < bad->bad_job)) bad = w;
+    unfit = unfit || w->call.unfit;
   }
-  if (!bad) return 0;
+  if (!bad) return unfit;
   tg_fail_as(TG_FAILURE_INDEX,
              "index %lld is out of range for an axis of size %lld; use indices from 0 to %lld",
              (long long)bad->call.bad_index, (long long)bad->call.bad_bound,

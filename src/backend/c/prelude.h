@@ -28,7 +28,7 @@ typedef struct tg_c_call {
   void *const *data;
   char *shared, *own;
   i64 bad_index, bad_bound;
-  i32 failed;
+  i32 failed, unfit;
 } tg_c_call;
 typedef struct tg_c_phase {
   void (*run)(tg_c_call *call, i64 job);
@@ -573,8 +573,20 @@ FN u64w threefry_u64w(u64w counter, u64w key) {
   return y << 32 | x;
 }
 
-/* ---- Sums over a sliding window by their values at 6 points (winograd.c) */
 #define LATER static __attribute__((noinline, unused))
+
+/* Is a block of sums finite? x * 0 is 0, or NaN. */
+LATER _Bool finite_sums(const f32 *sums, i64 rows, i64 columns, i64 ld) {
+  f32n found = {0};
+  for (i64 i = 0; i < rows; i++, sums += ld) {
+    i64 j = 0;
+    for (; j + LANES_n <= columns; j += LANES_n) found += load_f32n(sums + j) * 0;
+    for (; j < columns; j++) found[0] += sums[j] * 0;
+  }
+  return sum_f32n(found) == 0;
+}
+
+/* ---- Sums over a sliding window by their values at 6 points (winograd.c) */
 
 /* An image h x w, its channels `apart`, its rows `down`, as H x W x C, zeros beyond. */
 LATER void winograd_image(const f32 *from, i64 apart, i64 down, i64 C, i64 h, i64 w, f32 *to,

@@ -69,7 +69,8 @@ bool tg_unit_build(tg_unit *unit, bool background, tg_c_why *why); /* compiles, 
 void tg_unit_retain(tg_unit *unit);
 void tg_unit_release(tg_unit *unit); /* the last closes it */
 
-/* 0, or -1 and a message (an index out of range, no memory). */
+/* 0, or -1 and a message (an index out of range, no memory). 1: another backend must do
+ * it again, for the way in which this kernel sums is none for numbers that are not finite. */
 int tg_c_run(const tg_c_kernel *kernel, void *const *data);
 
 #endif

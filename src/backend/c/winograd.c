@@ -16,8 +16,9 @@
  *
  * Rounding errors are like the largest
  * sum's, not like each sum's own: about 5e-6 of the root mean square at worst, where
- * plain sums have 4e-6. A number that is not finite spoils its tile, 6 x 6, where a
- * plain sum spoils r x r. float64 is summed plainly.
+ * plain sums have 4e-6. float64 is summed plainly. A number that is not finite spoils
+ * its tile, 6 x 6, where a plain sum spoils r x r: so where a sum is not finite the
+ * kernel is run again by the built-in backend.
  */
 #include "backend/c/contract.h"
 
