@@ -161,11 +161,11 @@ GRAPH_CHOOSER(cat) {
 
 /* ---- indexing */
 
-static int places(graph_maker *m, const tg_shape *shape, int64_t range) {
+static int places(graph_maker *m, const tg_shape *shape, int64_t range, graph_content content) {
   const tg_dtype some[] = {TG_INT64, TG_INT32, TG_INT64, TG_INT8, TG_INT64};
   if (range < 1 || range > 100) return -1;
   bool wrong = chance(m, 2);
-  return graph_leaf(m, some[below(m, 5)], shape, GRAPH_PLACES, range + wrong);
+  return graph_leaf(m, some[below(m, 5)], shape, content, range + wrong);
 }
 
 static tg_shape short_shape(graph_maker *m, int ranks) {
@@ -199,7 +199,7 @@ static int index_by(graph_maker *m, tg_shape *by, int64_t size) {
   const tg_shape mask = TG_SHAPE(size);
   if (!chance(m, 50) || size < 1) return -1;
   if (chance(m, 15)) return graph_leaf(m, TG_BOOL, &mask, GRAPH_BITS, 0);
-  return places(m, by, size);
+  return places(m, by, size, GRAPH_PLACES);
 }
 
 GRAPH_CHOOSER(index) {
@@ -237,7 +237,7 @@ GRAPH_CHOOSER(set_index) {
 GRAPH_CHOOSER(take) {
   if (!graph_choose_one(m, s)) return false;
   tg_shape shape = short_shape(m, 2);
-  s->in[1] = places(m, &shape, SHAPE(m, s->in[0])->dim[0]);
+  s->in[1] = places(m, &shape, SHAPE(m, s->in[0])->dim[0], GRAPH_PLACES);
   s->ins = 2;
   return s->in[1] >= 0;
 }
@@ -258,7 +258,7 @@ GRAPH_CHOOSER(gather) {
   for (int i = 0; i < shape.ndim; i++)
     if (chance(m, 30) && shape.dim[i] > 1) shape.dim[i] -= below(m, 2);
   shape.dim[at] = 1 + below(m, 4);
-  s->in[1] = places(m, &shape, range);
+  s->in[1] = places(m, &shape, range, GRAPH_UPWARD);
   s->whole[0] = axis;
   s->ins = 2;
   return s->in[1] >= 0;
@@ -321,7 +321,7 @@ static int image(graph_maker *m, unsigned want) {
   const int64_t wide = chance(m, 25) ? 12 : 6;
   tg_shape shape = TG_SHAPE(1 + below(m, 2), 1 + below(m, 4), 2 + below(m, wide));
   if (chance(m, 75)) insert_dim(&shape, 3, 2 + below(m, wide));
-  if (chance(m, 8)) insert_dim(&shape, 4, 2 + below(m, 2));
+  if (chance(m, 8)) insert_dim(&shape, shape.ndim, 2 + below(m, 2));
   return graph_some_leaf(m, graph_some_dtype(m, want), &shape, want);
 }
 

@@ -82,6 +82,7 @@ typedef enum graph_content {
   GRAPH_EXTREME,  /* the largest, smallest, subnormal */
   GRAPH_BITS,     /* 0 and 1 */
   GRAPH_PLACES,   /* indices below `range`, some negative */
+  GRAPH_UPWARD,   /* indices below `range` */
   GRAPH_ONES,
   GRAPH_COUNTING  /* 0 1 2 ... 7 0 1 ... */
 } graph_content;

@@ -11,6 +11,16 @@ static void count_graph(graph_tally *tally, const graph *g) {
   }
 }
 
+/* "mul, where, sum": what a graph is made of. */
+static void print_ops(FILE *to, const graph *g) {
+  const char *comma = "";
+  for (int i = 0; i < g->count; i++) {
+    if (graph_is(&g->step[i], "leaf")) continue;
+    fprintf(to, "%s%s", comma, graph_ops[g->step[i].op].name);
+    comma = ", ";
+  }
+}
+
 static void report(FILE *to, const graph *g, const graph_variant *v, const char *what,
                    graph_tally *tally) {
   graph small;
@@ -20,8 +30,9 @@ static void report(FILE *to, const graph *g, const graph_variant *v, const char 
   bool alone = graph_fails(&small, v);
   if (alone) graph_shrink(&small, v, tally->shrink);
   what = alone ? graph_fails(&small, v) : NULL;
-  fprintf(to, "cut down to %d steps: %s\n", small.count,
-          what ? what : "it fails only together with others, or not every time");
+  fprintf(to, "cut down to %d steps (", small.count);
+  print_ops(to, &small);
+  fprintf(to, "): %s\n", what ? what : "it fails only together with others, or not every time");
   graph_print(to, &small, v);
   graph_free(&small);
   fflush(to);

@@ -137,6 +137,7 @@ static double content_float(uint64_t *state, tg_dtype dtype, graph_content conte
     case GRAPH_ONES: return 1;
     case GRAPH_COUNTING: return (double)(i % 8);
     case GRAPH_SMALL:
+    case GRAPH_UPWARD:
     case GRAPH_PLACES: break;
   }
   return (double)(graph_below(state, 9) - 4);
@@ -146,6 +147,7 @@ static double content_whole(uint64_t *state, tg_dtype dtype, graph_content conte
                             int64_t range) {
   int64_t low = is_unsigned(dtype) ? 0 : 4;
   if (content == GRAPH_BITS || dtype == TG_BOOL) return (double)graph_below(state, 2);
+  if (content == GRAPH_UPWARD) return (double)graph_below(state, range);
   if (content == GRAPH_PLACES)
     return (double)(graph_below(state, range) - (low && graph_chance(state, 25) ? range : 0));
   if (content == GRAPH_EXTREME) return extreme_whole(state, dtype);
