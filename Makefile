@@ -23,6 +23,9 @@ WARNINGS ?= -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wswitch-enum
 # ARGS goes to the program that `make mnist` runs, SUITES to the tests (all: none).
 ARGS     ?=
 SUITES   ?=
+# How long `make fuzz-graphs` goes on, and the seed of its first graph.
+SECONDS  ?= 60
+SEED     ?= 1
 # zlib is used where it is found: the IDX reader then reads .gz and the .npz
 # reader compressed arrays.
 ifndef ZLIB
@@ -45,6 +48,8 @@ OBJECTS  := $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard examples/*.c)))
 BENCHES  := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard bench/*.c)))
 TESTS    := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort tests/main.c $(wildcard tests/test_*.c tests/oracle/*.c)))
+GRAPHS   := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tests/graphs/*.c)))
+TESTS    += $(filter-out %/fuzz.o,$(GRAPHS))
 FUZZERS  := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/*.c))
 MNIST    := $(patsubst %.gz,$(BUILD)/%,$(wildcard data/mnist/*.gz))
 LIBRARY  := $(BUILD)/libteenygrad.a
@@ -53,7 +58,7 @@ SHARED   := $(BUILD)/libteenygrad.so
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all lib examples data mnist beautiful_mnist tests check test sanitize tsan valgrind hostile \
-        test-python install uninstall amalgamation bench bench-quick loc style clean help FORCE
+        fuzz-graphs test-python install uninstall amalgamation bench bench-quick loc style clean help FORCE
 
 all: lib examples
 lib: $(LIBRARY) $(SHARED) $(BUILD)/teenygrad.pc
@@ -119,6 +124,10 @@ $(BUILD)/tests: $(TESTS) $(LIBRARY)
 	$(call SAY,ld $@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(TESTS) -o $@ $(LIBRARY) $(LIBS)
 
+$(BUILD)/fuzz-graphs: $(GRAPHS) $(LIBRARY)
+	$(call SAY,ld $@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(GRAPHS) -o $@ $(LIBRARY) $(LIBS)
+
 $(FUZZERS): $(BUILD)/%: tests/fuzz/%.c $(LIBRARY) $(BUILD)/flags
 	$(call SAY,cc $<)
 	$(Q)$(COMPILE) -MMD -MP $< -o $@ $(LDFLAGS) $(LIBRARY) $(LIBS)
@@ -128,7 +137,7 @@ $(BUILD)/data/mnist/%: data/mnist/%.gz
 	$(call SAY,gzip -d $<)
 	$(Q)gzip -dc $< > $@.part && mv $@.part $@
 
--include $(OBJECTS:.o=.d) $(TESTS:.o=.d) $(EXAMPLES:=.d) $(BENCHES:=.d) $(FUZZERS:=.d)
+-include $(OBJECTS:.o=.d) $(TESTS:.o=.d) $(GRAPHS:.o=.d) $(EXAMPLES:=.d) $(BENCHES:=.d) $(FUZZERS:=.d)
 
 # -------------------------------------------------------------------- programs --
 mnist: $(BUILD)/examples/mnist data
@@ -167,6 +176,10 @@ valgrind:
 hostile:
 	$(MAKE) check BUILD=build/hostile CPPFLAGS=-DTG_HOSTILE
 
+# Random graphs, the variants of each against one another (tests/graphs/graphs.h).
+fuzz-graphs: $(BUILD)/fuzz-graphs
+	TG_CACHE_DIR='$(abspath $(BUILD))/cache-fuzz' $< --seconds $(SECONDS) --seed $(SEED) $(ARGS)
+
 # The Python package, in a virtual environment of its own under $(BUILD), against PyTorch.
 test-python: data
 	@BUILD='$(BUILD)' python/test.sh $(ARGS)
@@ -203,6 +216,7 @@ help:
 	@sed -n 's/^#   \(make.*\)/\1/p' Makefile
 	@echo 'make beautiful_mnist  the larger network (98 %)'
 	@echo 'make check            the test program alone; SUITES="name name" for some of it'
+	@echo 'make fuzz-graphs      random graphs for SECONDS=60 from SEED=1: backends against one another'
 	@echo 'make test-python      the Python package, against PyTorch, in a virtual environment of its own'
 	@echo 'make sanitize|tsan|valgrind|hostile   check under that tool, in a build folder of its own'
 	@echo 'make install|uninstall  PREFIX=/usr/local DESTDIR='

@@ -1,0 +1,40 @@
+/* tests/test_graphs: random graphs of all operations, each computed in several ways that
+ * must agree; see graphs/graphs.h. The seeds are fixed; `make fuzz-graphs` goes on. */
+#if !defined(_POSIX_C_SOURCE)
+#define _POSIX_C_SOURCE 200809L
+#endif
+#include "graphs/graphs.h"
+#include "test.h"
+
+static graph_tally new_tally(void) {
+  graph_tally tally = {.shrink = 20};
+  tally.op = calloc((size_t)graph_op_count, sizeof *tally.op);
+  return tally;
+}
+
+/* `count` graphs from `seed`; failing ones are printed as programs. */
+static graph_tally hunt(uint64_t seed, int count, unsigned which) {
+  graph_tally tally = new_tally();
+  const char *compiler = getenv("TG_CC"), *device = tg_default_device();
+  char *saved = compiler ? strdup(compiler) : NULL;
+  setenv("TG_CC", compiler ? compiler : "cc -O1", 1);
+  tg_set_default_device("REF");
+  if (tally.op) graph_hunt(seed, count, which, stdout, &tally);
+  tg_set_default_device(device);
+  if (saved) setenv("TG_CC", saved, 1);
+  else unsetenv("TG_CC");
+  free(saved);
+  CHECK_INT(tally.graphs, count);
+  CHECK_INT(tally.failures, 0);
+  return tally;
+}
+
+TEST(graphs_builtin) {
+  graph_tally tally = hunt(1, 600, 15);
+  for (int i = 0; tally.op && i < graph_op_count; i++)
+    test_check(tally.op[i] > 0 || !graph_ops[i].weight, __FILE__, __LINE__, "no graph has %s",
+               graph_ops[i].name);
+  free(tally.op);
+}
+
+TEST(graphs_generated) { free(hunt(1, 24, 48 | 1).op); }
