@@ -295,6 +295,10 @@ static void padded_mistakes(void) {
   CHECK(strstr(test_message(), "index -9 is out of range"));
   tg_clear_error();
   if (!realizes) SAME(tg_pad(tg_shrink(picked, 0, 1), TG_INTS(1, 0)), 0, 1);
+  tg_tensor *same = step(tg_ones_like(tg_reshape(table, 2, 2))); /* needs no memory */
+  CHECK_INT(read_all(tg_gather(same, tg_reshape(whole_numbers(2, bad), 2, 1), 1)), 0);
+  CHECK(strstr(test_message(), "index 7 is out of range"));
+  tg_clear_error();
 }
 TEST(numbers_padded_mistakes) { in_each_way(padded_mistakes); }
 

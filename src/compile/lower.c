@@ -255,20 +255,29 @@ static bool folds_set(const lowering *l, int32_t i, const fold_set *set) {
   return in->op == TG_OP_REDUCE && in->folded == ranges;
 }
 
+/* Marks all that instruction i is computed from, itself too; to be freed. NULL: failed. */
+static bool *mark_below(lowering *l, int32_t i) {
+  bool *below = tg_alloc_zero((size_t)i + 1);
+  if (!below) {
+    l->b.failed = true;
+    return NULL;
+  }
+  below[i] = true;
+  for (int32_t n = i; n >= 0; n--)
+    for (int s = 0; below[n] && s < 3; s++)
+      if (tg_ins_at(&l->b, n)->src[s] >= 0) below[tg_ins_at(&l->b, n)->src[s]] = true;
+  return below;
+}
+
 /* Does reduce i need another one that folds the same ranges? Then it cannot share its
  * loop. (Its stage does not say so where a member of the nest is computed again.) */
 static bool folds_twice(lowering *l, int32_t i) {
   if (tg_ins_at(&l->b, i)->op == TG_OP_CAST) i = tg_ins_at(&l->b, i)->src[0];
   uint64_t folded = tg_ins_at(&l->b, i)->folded;
-  bool *below = tg_alloc_zero((size_t)i + 1), twice = !below;
-  if (!below) l->b.failed = true;
-  else below[i] = true;
-  for (int32_t n = i; below && n >= 0 && !twice; n--) {
+  bool *below = mark_below(l, i), twice = !below;
+  for (int32_t n = 0; below && n < i; n++) {
     const tg_ins *in = tg_ins_at(&l->b, n);
-    if (!below[n]) continue;
-    twice = n < i && in->op == TG_OP_REDUCE && in->folded & folded;
-    for (int s = 0; s < 3; s++)
-      if (in->src[s] >= 0) below[in->src[s]] = true;
+    twice = twice || (below[n] && in->op == TG_OP_REDUCE && in->folded & folded);
   }
   tg_free(below);
   return twice;
@@ -308,27 +317,20 @@ static int32_t lower_row(lowering *l, int32_t entry, const int32_t *index, int32
   return tg_ir_check(&l->b, row, rows);
 }
 
-/* Whether instruction i is computed from `from`. */
-static bool depends(lowering *l, int32_t i, int32_t from) {
-  if (i < from) return false;
-  bool *marked = tg_alloc_zero((size_t)(i - from) + 1);
-  if (!marked) l->b.failed = true;
-  for (int32_t n = from; marked && n <= i; n++) {
-    marked[n - from] = n == from;
-    for (int s = 0; s < 3; s++) {
-      int32_t src = tg_ins_at(&l->b, n)->src[s];
-      if (src >= from && marked[src - from]) marked[n - from] = true;
-    }
-  }
-  bool found = marked && marked[i - from];
-  tg_free(marked);
-  return found;
+/* Is there a CHECK in row that x is not computed from? */
+static bool loses_check(lowering *l, int32_t row, int32_t x) {
+  bool *in_row = mark_below(l, row), *in_x = mark_below(l, x), loses = false;
+  for (int32_t n = 0; in_row && in_x && n <= row; n++)
+    loses = loses || (in_row[n] && tg_ins_at(&l->b, n)->op == TG_OP_CHECK && (n > x || !in_x[n]));
+  tg_free(in_row);
+  tg_free(in_x);
+  return loses;
 }
 
-/* x, where the check must not be lost though x does not need the index (a row of
- * a constant): WHERE(row == -1, another constant, x), and row is never -1. */
+/* x, where checks must not be lost though x does not need the index (a row of a
+ * constant): WHERE(row == -1, another constant, x), and row is never -1. */
 static int32_t keep_check(lowering *l, int32_t row, int32_t x) {
-  if (l->b.failed || tg_ins_at(&l->b, row)->op != TG_OP_CHECK || depends(l, x, row)) return x;
+  if (l->b.failed || !loses_check(l, row, x) || l->b.failed) return x;
   tg_dtype dtype = tg_ins_at(&l->b, x)->dtype;
   int32_t never = tg_ir_alu(&l->b, TG_OP_CMPEQ, TG_BOOL, row, tg_ir_int(&l->b, -1), -1);
   int32_t other = tg_ir_const(&l->b, dtype, tg_value_of(dtype, 0));
