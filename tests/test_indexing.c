@@ -1,4 +1,4 @@
-/* Indexing against a model of numpy's rules written as plain loops.
+/* Indexing against a model of PyTorch's rules written as plain loops.
  *
  * The model turns an index into two things: the shape of the result and, for
  * each of its elements, the flat position in x that it comes from. Then
@@ -139,14 +139,16 @@ static int64_t looked_up(const model_axis *a, tg_shape s, const int64_t *at) {
 }
 
 /* Where the axes of the index arrays go in the result: counts the result's axes
- * before the first array (or number), if all of those are side by side. */
+ * before the first array, if all of those are side by side but for numbers. */
 static int array_place(const model *m, bool *any) {
   int place = 0, axes = 0, runs = 0;
   bool in_run = false;
   *any = false;
   for (int i = 0; i < m->naxes; i++) *any |= m->axes[i].kind == AXIS_BY;
   for (int i = 0; i < m->naxes; i++) {
-    bool advanced = m->axes[i].kind == AXIS_BY || m->axes[i].kind == AXIS_AT;
+    bool advanced = m->axes[i].kind == AXIS_BY && m->axes[i].ndim > 0;
+    if (m->axes[i].kind == AXIS_AT || m->axes[i].kind == AXIS_SPLIT) continue;
+    if (m->axes[i].kind == AXIS_BY && !advanced) continue;
     if (advanced && !in_run && runs++ == 0) place = axes;
     in_run = advanced;
     axes += m->axes[i].kind == AXIS_LIST || m->axes[i].kind == AXIS_NEW;
@@ -283,6 +285,9 @@ static item rest(void) { return (item){.kind = REST}; }
 static item by(int64_t a, int64_t b, int64_t c) {
   return (item){.kind = BY, .ndim = 1, .shape = {3}, .values = {a, b, c}, .dtype = TG_INT64};
 }
+static item single(int64_t a) {
+  return (item){.kind = BY, .values = {a}, .dtype = TG_INT64};
+}
 static item column(int64_t a, int64_t b) {
   return (item){.kind = BY, .ndim = 2, .shape = {2, 1}, .values = {a, b}, .dtype = TG_INT32};
 }
@@ -310,8 +315,13 @@ TEST(index_tensors) {
   CHECK_INDEX(x, range(0, 4, 2), by(5, 3, -6), by(0, 1, 2));
   CHECK_INDEX(x, rest(), column(3, -4), by(0, 1, 2));
   CHECK_INDEX(x, column(1, 2), range(TG_NONE, TG_NONE, -1), by(0, 1, 2)); /* apart: in front */
-  CHECK_INDEX(x, range(1, 3, 1), at(2), by(0, 1, 2));   /* a number is side by side */
-  CHECK_INDEX(x, at(2), range(1, 3, 1), by(0, 1, 2));   /* and may stand apart */
+  CHECK_INDEX(x, range(1, 3, 1), at(2), by(0, 1, 2));   /* a number is gone before */
+  CHECK_INDEX(x, at(2), range(1, 3, 1), by(0, 1, 2));
+  CHECK_INDEX(x, by(0, 1, 2), at(2), by(0, 1, 2));      /* and does not keep them apart */
+  CHECK_INDEX(x, by(0, 1, 2), rest(), by(0, 1, 2), by(3, 2, 1));
+  CHECK_INDEX(x, single(2), range(1, 3, 1), by(0, 1, 2)); /* an array of no axes is one */
+  CHECK_INDEX(x, by(0, 1, 2), single(-1), by(0, 1, 2));
+  CHECK_INDEX(x, single(0), single(1), single(-1));
   CHECK_INDEX(x, new_axis(), by(4, 4, 4), new_axis(), range(0, 2, 1));
   CHECK_INDEX(x, by(1, 2, 3), new_axis(), by(1, 2, 3));
 }
@@ -336,6 +346,21 @@ TEST(index_nothing) {
   CHECK_CLOSE(tg_item(tg_index(x, TG_REST)), 7, 0, 0);
   CHECK_INT(tg_ndim(tg_index(x, TG_NEW_AXIS, TG_REST)), 1);
   CHECK_CLOSE(tg_item((tg_index)(x, 0, NULL)), 7, 0, 0);
+}
+
+/* A mask of no axes makes an axis; as an index into it it meets the others. */
+TEST(index_choices) {
+  tg_tensor *yes = tg_scalar(1, .dtype = TG_BOOL), *no = tg_scalar(0, .dtype = TG_BOOL);
+  tg_tensor *x = numbered(TG_SHAPE(3, 4, 5), false), *at = tg_cast(tg_arange(0, 3), TG_INT64);
+  CHECK(shape_is(tg_index(x, TG_BY(yes)), TG_SHAPE(1, 3, 4, 5)));
+  CHECK(shape_is(tg_index(x, TG_ALL, TG_BY(no)), TG_SHAPE(3, 0, 4, 5)));
+  CHECK(shape_is(tg_index(x, TG_ALL, TG_BY(yes), TG_BY(at)), TG_SHAPE(3, 3, 5)));
+  CHECK(shape_is(tg_index(x, TG_BY(yes), TG_ALL, TG_BY(at)), TG_SHAPE(3, 3, 5)));
+  CHECK(shape_is(tg_index(x, TG_BY(yes), TG_BY(yes)), TG_SHAPE(1, 3, 4, 5)));
+  CHECK(tg_set_index(x, tg_scalar(-1), TG_BY(no)) == x);
+  CHECK_CLOSE(tg_item(tg_min(x)), 0, 0, 0);
+  CHECK(tg_set_index(x, tg_scalar(-1), TG_BY(yes), TG_AT(1)) == x);
+  CHECK_CLOSE(tg_item(tg_sum(tg_index(x, TG_AT(1)))), -20, 0, 0);
 }
 
 /* ---- random indices */

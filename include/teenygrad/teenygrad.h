@@ -619,10 +619,15 @@ typedef struct tg_index_item {
 #define tg_index(x, ...) tg_index((x), TG_ITEMS_(__VA_ARGS__))
 #define tg_set_index(x, value, ...) tg_set_index((x), (value), TG_ITEMS_(__VA_ARGS__))
 #endif
-/* numpy's indexing. Index tensors are integers (broadcast against each other,
- * negative counts from the back) or bool masks (made concrete now). Where they
- * are not side by side their axes come first. An index out of range is an error
- * when the result is realized. Cost: the elements touched. */
+/* PyTorch's indexing. Numbers, ranges and new axes are done first, left to right:
+ * a number takes its axis away. Index tensors are integers (broadcast against each
+ * other, negative counts from the back) or bool masks (made concrete now; a mask of
+ * n axes is n index tensors). If those with axes are side by side in what is left,
+ * the axes of the index stand in their place, else first: of x [2, 5, 6, 4] and an
+ * index [3], x[1, :, t] is [5, 3, 4], and x[t, :, t] is [3, 5, 4]. An index tensor
+ * of no axes is a number; a mask of no axes makes a new axis of size 1, or 0. An
+ * index out of range is an error when the result is realized. Cost: the elements
+ * touched. */
 tg_tensor *(tg_index)(tg_tensor *x, int count, const tg_index_item *items);
 /* x[items] = value (broadcast; cast to x's dtype): x stands for the changed
  * tensor from now on. Of equal positions the last wins. Returns x. */

@@ -1,6 +1,6 @@
 /* index: x[...] and x[...] = value. Each position of the key becomes one
  * tg_index_item; what the positions mean together is the library's business
- * (numpy's rules).
+ * (PyTorch's rules).
  *
  * A float tensor as an index is truncated: in teenygrad Tensor([0, 2]) is one. A
  * list or numpy array of floats is refused, as numpy and PyTorch do.
@@ -87,10 +87,10 @@ static bool key_array(index_key *key, PyObject *o) {
   return key_tensor(key, by, true);
 }
 
-static bool key_bool(void) {
-  PyErr_SetString(PyExc_IndexError, "a bool is no index here; None makes a new axis, and a tensor "
-                  "of bools chooses elements");
-  return false;
+/* A lone bool: a mask of no axes. */
+static bool key_bool(index_key *key, bool yes) {
+  tg_tensor *by = tg_take_ownership(tg_scalar(yes, .dtype = TG_BOOL));
+  return key_tensor(key, by, true) || py_raise();
 }
 
 static bool key_item(index_key *key, PyObject *o) {
@@ -101,7 +101,7 @@ static bool key_item(index_key *key, PyObject *o) {
   if (o == Py_None) key->items[key->count++] = TG_NEW_AXIS;
   else if (o == Py_Ellipsis) key->items[key->count++] = TG_REST;
   else if (PySlice_Check(o)) return key_slice(key, o);
-  else if (PyBool_Check(o)) return key_bool();
+  else if (PyBool_Check(o)) return key_bool(key, o == Py_True);
   else if (PyLong_Check(o)) return key_int(key, o);
   else if (py_is_tensor(o) && tg_is_floating_point(py_t(o)))
     return key_tensor(key, tg_take_ownership(tg_cast(py_t(o), TG_INT64)), true) || py_raise();

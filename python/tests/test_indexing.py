@@ -1,4 +1,10 @@
-"""x[...] and x[...] = value against numpy; gradients against PyTorch."""
+"""x[...] and x[...] = value against PyTorch, where numpy has the same rule against numpy; gradients against PyTorch.
+
+The rules differ where numbers meet index arrays, and PyTorch has no negative steps. So the oracle for mixed keys takes two
+steps: numpy does the numbers, slices and new axes, with each array's axes left whole, then PyTorch looks up the arrays.
+"""
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -67,15 +73,129 @@ def mixed(draw):
     return shape, tuple(key)
 
 
+def is_array(k):
+    return isinstance(k, (list, np.ndarray)) or isinstance(k, bool)
+
+
+def two_steps(shape, key):
+    """What numpy shall do, and what then is left to PyTorch: both keys with an entry for every axis."""
+    key = list(key) if isinstance(key, tuple) else [key]
+    key = [np.array(k) if isinstance(k, list) else k for k in key]
+    axes = [k.ndim if is_array(k) and np.array(k).dtype == bool and not isinstance(k, bool) else
+            0 if k is None or k is Ellipsis or isinstance(k, bool) else 1 for k in key]
+    at = next((i for i, k in enumerate(key) if k is Ellipsis), len(key))
+    rest = [slice(None)] * (len(shape) - sum(axes))
+    key[at:at + 1] = rest
+    axes[at:at + 1] = [1] * len(rest)
+    basic, arrays_left = [], []
+    for k, n in zip(key, axes):
+        number = isinstance(k, (int, np.integer)) and not isinstance(k, bool) or isinstance(k, np.ndarray) and k.ndim == 0
+        if isinstance(k, bool):
+            basic.append(None)
+            arrays_left.append(torch.zeros(int(k), dtype=torch.int64))
+        elif number:
+            basic.append(int(k))
+        elif isinstance(k, np.ndarray):
+            basic += [slice(None)] * n
+            arrays_left += [torch.from_numpy(k)] if k.dtype != bool else list(torch.from_numpy(k).nonzero(as_tuple=True))
+        else:
+            basic.append(k)
+            arrays_left.append(slice(None))
+    return tuple(basic), tuple(arrays_left)
+
+
+def read(x, key):
+    basic, left = two_steps(x.shape, key)
+    return torch.from_numpy(np.ascontiguousarray(x[basic])).reshape(x[basic].shape)[left].numpy()
+
+
+def written(x, key, value):
+    """x[key] = value, by the places that the key names."""
+    y = x.copy()
+    place = read(np.arange(x.size).reshape(x.shape), key)
+    y.reshape(-1)[place.reshape(-1)] = np.broadcast_to(value, place.shape).reshape(-1)
+    return y
+
+
+def has_negative_step(key):
+    return any(isinstance(k, slice) and k.step is not None and k.step < 0 for k in key)
+
+
+def for_torch(key):
+    return tuple(torch.tensor(k) if isinstance(k, (np.ndarray, list)) else k for k in key)
+
+
 @given(case=mixed())
 def test_mixed(case):
     shape, key = case
     x, = arrays([shape])
-    close(Tensor(x)[tensors_in(key)].numpy(), x[key])
-    y, t = x.copy(), Tensor(x)
-    y[key] = -3
+    close(Tensor(x)[tensors_in(key)].numpy(), read(x, key))
+    if not has_negative_step(key):
+        close(Tensor(x)[tensors_in(key)].numpy(), torch.from_numpy(x)[for_torch(key)].numpy())
+    t = Tensor(x)
     t[tensors_in(key)] = -3
-    close(t.numpy(), y)
+    close(t.numpy(), written(x, key, -3))
+
+
+# One entry of a key for an axis of size 4, or two for a mask of two axes.
+KINDS = [1, -2, slice(None), slice(1, 9, 2), slice(None, None, -3), [2, 0, -1], np.array([[3], [-4]]), np.array(2),
+         np.array([True, False, True, True]), [False, True, False, False], np.eye(4) > 0, None, Ellipsis, True]
+
+
+def keys_of(length):
+    for key in itertools.product(KINDS, repeat=length):
+        axes = sum(2 if np.ndim(k) == 2 and np.array(k).dtype == bool else
+                   0 if k is None or k is Ellipsis or k is True else 1 for k in key)
+        if axes <= 4 and sum(k is Ellipsis for k in key) <= 1:
+            yield key
+
+
+def check_key(key, x, writes):
+    try:
+        want = read(x, key)
+    except IndexError:  # the arrays do not broadcast
+        with pytest.raises(IndexError):
+            Tensor(x)[key].realize()
+        return
+    if not has_negative_step(key):
+        np.testing.assert_array_equal(want, torch.from_numpy(x)[for_torch(key)].numpy())
+    got = Tensor(x)[key].numpy()
+    assert got.shape == want.shape, (key, got.shape, want.shape)
+    np.testing.assert_array_equal(got, want, err_msg=str(key))
+    np.testing.assert_array_equal(Tensor(x)[tensors_in(key)].numpy(), want, err_msg=str(key))
+    if not writes:
+        return
+    t, value = Tensor(x), np.arange(want.size, dtype=np.float32).reshape(want.shape)
+    t[key] = Tensor(value) if want.size else 1
+    place = read(np.arange(x.size).reshape(x.shape), key)
+    if len(set(place.reshape(-1).tolist())) == place.size:  # of equal places either may win in PyTorch
+        np.testing.assert_array_equal(t.numpy(), written(x, key, value), err_msg=str(key))
+    leaf = Tensor(x, requires_grad=True)
+    if want.size:
+        (leaf[key] * Tensor(value + 1)).sum().backward()
+        slope = np.zeros(x.size, dtype=np.float32)
+        np.add.at(slope, place.reshape(-1), value.reshape(-1) + 1)
+        np.testing.assert_array_equal(leaf.grad.numpy().reshape(-1), slope, err_msg=str(key))
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_all_kinds(length):
+    """Every kind of index beside every other, in an array of four axes."""
+    x = np.arange(256, dtype=np.float32).reshape(4, 4, 4, 4)
+    for n, key in enumerate(keys_of(length)):
+        check_key(key, x, writes=length < 3 or n % 5 == 0)
+
+
+def test_the_axes_of_an_index():
+    x = np.arange(2 * 5 * 6 * 5 * 3 * 4, dtype=np.float32).reshape(2, 5, 6, 5, 3, 4)
+    at = np.array([4, 0, 2])
+    want = torch.from_numpy(x)[1, :, 3:11:2, torch.from_numpy(at), 0:2]
+    t = Tensor(x)
+    assert t[1, :, 3:11:2, Tensor(at), 0:2].shape == (5, 2, 3, 2, 4)
+    close(t[1, :, 3:11:2, Tensor(at), 0:2].numpy(), want.numpy())
+    t[1, :, 3:11:2, Tensor(at), 0:2] = Tensor(-want.numpy())
+    close(t[1, :, 3:11:2, at.tolist(), 0:2].numpy(), -want.numpy())
+    assert t[at, 1, at % 3].shape == (3, 5, 3, 4) and t[at % 2, :, at].shape == (3, 5, 5, 3, 4)
 
 
 @given(shape=array_shapes(min_dims=1, max_dims=3, max_side=4), over=st.integers(1, 3))

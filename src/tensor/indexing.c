@@ -1,12 +1,14 @@
 /* tensor/indexing: parts of a tensor by number, range, mask and index tensor.
  *
- * tg_index works in two steps, like numpy. The basic step handles numbers,
+ * tg_index works in two steps, like PyTorch. The basic step handles numbers,
  * ranges and new axes with movement alone: shrink, flip for a negative step,
  * windows of one element for a step other than 1, reshape. The advanced step
  * handles index tensors: the indexed axes go to the front and are merged into
  * one, the indices are combined into one flat int64 index, and a GATHER reads
  * the rows; its gradient adds into them. So the cost is the elements touched.
- * A mask counts as the index tensors of its true positions (numpy's nonzero).
+ * A mask counts as the index tensors of its true positions (numpy's nonzero), one of
+ * no axes as an index into a new axis of size 1. An index tensor of no axes is looked
+ * up with the others, but takes its axis away like a number.
  *
  * A position that is out of range must not land in a neighbouring row, so each
  * is checked before they are combined, in the kernel: GATHER refuses it, even
@@ -83,7 +85,6 @@ typedef struct plan {
   const char *call;
   tg_tensor *x;
   int count, axis;              /* parts so far; the next axis of x */
-  int rest;                     /* the part where TG_REST stood; -1: nowhere */
   index_part parts[3 * TG_MAX_DIMS];
 } plan;
 
@@ -96,6 +97,11 @@ static int axes_of(const tg_index_item *item) {
   return 0;
 }
 
+/* A mask of no axes: true or false for the whole. */
+static bool is_choice(const tg_index_item *item) {
+  return item->kind == TG_ITEM_BY && item->by->node->dtype == TG_BOOL && tg_rank(item->by) == 0;
+}
+
 /* How many axes the items name; -1 and a message if they cannot be right. */
 static int axes_named(const plan *p, int count, const tg_index_item *items) {
   int axes = 0, rests = 0, news = 0;
@@ -103,7 +109,7 @@ static int axes_named(const plan *p, int count, const tg_index_item *items) {
     if (items[i].kind == TG_ITEM_BY && tg_is_null(p->call, items[i].by)) return -1;
     axes += axes_of(&items[i]);
     rests += items[i].kind == TG_ITEM_REST;
-    news += items[i].kind == TG_ITEM_NEW_AXIS;
+    news += items[i].kind == TG_ITEM_NEW_AXIS || is_choice(&items[i]);
   }
   if (rests > 1)
     tg_fail_as(TG_FAILURE_INDEX, "%s: an index can have one TG_REST, not %d", p->call, rests);
@@ -199,9 +205,7 @@ static bool mask_fits(const plan *p, const tg_tensor *by) {
                  tg_text_of(by), tg_text_of(p->x), p->axis);
       return false;
     }
-  if (tg_rank(by) > 0) return true;
-  tg_fail("%s: a mask of shape () has no axis to match; choose with tg_where", p->call);
-  return false;
+  return true;
 }
 
 static int add_mask(plan *p, tg_tensor *by) {
@@ -209,13 +213,14 @@ static int add_mask(plan *p, tg_tensor *by) {
   const uint8_t *mask = by->node->numel ? tg_data(by) : NULL;
   if (by->node->numel && !mask) return -1;
   int64_t found = true_positions(mask, by, 0, NULL);
-  int64_t *rows = tg_alloc((size_t)(found * tg_rank(by) + 1) * sizeof(int64_t));
+  int axes = tg_rank(by) ? tg_rank(by) : 1; /* a new one */
+  int64_t *rows = tg_alloc_zero((size_t)(found * axes + 1) * sizeof(int64_t));
   if (!rows) return -1;
   true_positions(mask, by, found, rows);
   tg_create_opts like = {.dtype = TG_INT64, .device = tg_device(by)};
   bool fine = true;
-  for (int k = 0; fine && k < tg_rank(by); k++) {
-    index_part *new = add_part(p, PART_BY, p->axis++);
+  for (int k = 0; fine && k < axes; k++) {
+    index_part *new = add_part(p, PART_BY, tg_rank(by) ? p->axis++ : -1);
     new->by = (tg_from)(rows + k * found, TG_SHAPE(found), &like);
     fine = new->by != NULL;
   }
@@ -238,7 +243,7 @@ static int parse(plan *p, int count, const tg_index_item *items) {
       case TG_ITEM_AT: failed = add_at(p, items[i].start); break;
       case TG_ITEM_RANGE: failed = add_range(p, &items[i]); break;
       case TG_ITEM_NEW_AXIS: add_part(p, PART_NEW, -1); break;
-      case TG_ITEM_REST: p->rest = p->count, add_whole_axes(p, rest); break;
+      case TG_ITEM_REST: add_whole_axes(p, rest); break;
       case TG_ITEM_BY: failed = add_by(p, items[i].by); break;
     }
   if (!failed) add_whole_axes(p, tg_rank(p->x) - p->axis);
@@ -294,7 +299,7 @@ static tg_tensor *basic(const plan *p) {
     if (x && steps && it->kind == PART_RANGE && stride > 1 && it->count > 1)
       x = strided(x, it->axis, stride);
     if (it->kind == PART_AT) continue;
-    shape.dim[shape.ndim++] = it->kind == PART_NEW ? 1
+    shape.dim[shape.ndim++] = it->axis < 0 ? 1
                               : it->kind == PART_RANGE ? it->count
                                                        : tg_dims(p->x)[it->axis];
   }
@@ -329,24 +334,25 @@ static int widen_shape(const char *call, lookup *l, const tg_tensor *by) {
   return 0;
 }
 
-/* Collects the index tensors. As in numpy a number counts among them: if all
- * are side by side, the axes of the index take their place, else they come
- * first. */
+/* Collects the index tensors. As in PyTorch numbers are done with before: if all index
+ * tensors are side by side in what is left, the axes of the index take their place,
+ * else they come first. (numpy counts a number among them.) */
 static int collect(const plan *p, lookup *l) {
   int axis = 0, runs = 0;
   bool inside_run = false;
   for (int i = 0; i < p->count; i++) {
     const index_part *it = &p->parts[i];
-    bool advanced = it->kind == PART_BY || it->kind == PART_AT;
-    if (i == p->rest) inside_run = false; /* it separates even if it names no axis */
-    if (advanced && !inside_run && runs++ == 0) l->place = axis;
-    inside_run = advanced;
+    if (it->kind == PART_AT) continue;
+    bool number = it->kind == PART_BY && tg_rank(it->by) == 0;
+    bool advanced = it->kind == PART_BY && !number;
+    if (advanced && !inside_run && runs++ == 0) l->place = axis - l->count;
+    if (!number) inside_run = advanced;
     if (it->kind == PART_BY) {
       if (widen_shape(p->call, l, it->by)) return -1;
       l->by[l->count] = it->by;
       l->axis[l->count++] = axis;
     }
-    axis += it->kind != PART_AT;
+    axis++;
   }
   if (runs > 1) l->place = 0;
   return 0;
@@ -396,7 +402,7 @@ static tg_tensor *put_in_place(const lookup *l, tg_tensor *x) {
 }
 
 static tg_tensor *indexed(const char *call, tg_tensor *x, int count, const tg_index_item *items) {
-  plan p = {.call = call, .x = x, .rest = -1};
+  plan p = {.call = call, .x = x};
   lookup l = {0};
   if (parse(&p, count, items) || collect(&p, &l)) return NULL;
   x = basic(&p);

@@ -589,11 +589,10 @@ for a in [(2, 1, 2, 1, 1, 2, 0, 1, 1, 0), (2, 2, 1, 3, 2, 1, 1, 0, 0, 2), (1, 1,
         output_padding=a[2 + 3 * n:], groups=a[1])
     case("conv_transpose2d_axes", [F((1, 2, 3, 4)[:n + 2]), F((2, 2, 2, 3)[:n + 2], -1, 1), F((2 * a[1],))], run, a)
 
-# x[...] by number; steps below 0 as flips. The library follows numpy, where a number apart
-# from an index tensor sends the index's axes to the front; PyTorch does not: T in [9].
+# x[...] by number; steps below 0 as flips.
 INDEXED = [lambda x, i, j, m: x[1], lambda x, i, j, m: x[-1, 0], lambda x, i, j, m: x[1:4:2, None, ..., 2],
            lambda x, i, j, m: x[..., 1:3], lambda x, i, j, m: x[i], lambda x, i, j, m: x[:, j], lambda x, i, j, m: x[i, j],
-           lambda x, i, j, m: x[i, :, j % 3], lambda x, i, j, m: x[:, j, j % 3], lambda x, i, j, m: x[1, :, j % 3].T,
+           lambda x, i, j, m: x[i, :, j % 3], lambda x, i, j, m: x[:, j, j % 3], lambda x, i, j, m: x[1, :, j % 3],
            lambda x, i, j, m: x[m], lambda x, i, j, m: x.flip(0, 2), lambda x, i, j, m: x.flip(0)[0:3:2],
            lambda x, i, j, m: x[i[:, None], j], lambda x, i, j, m: x[i, m[0].nonzero().flatten()[:1]]]
 BY = [XI([4, 0, -1, 0]), XI([1, 3, 0, 3]), B((5, 4))]
