@@ -12,6 +12,7 @@
 enum { MOST_ITEMS = 2 * TG_MAX_DIMS };
 
 typedef struct index_key {
+  const char *device; /* of the tensor; what is no tensor goes there */
   tg_index_item items[MOST_ITEMS];
   tg_tensor *own[MOST_ITEMS];
   int count, owned;
@@ -78,6 +79,11 @@ static bool is_list(PyObject *o) {
 static bool key_array(index_key *key, PyObject *o) {
   tg_tensor *by = is_list(o) ? py_from_index_list(o) : py_from_data(o, TG_DEFAULT_DTYPE, NULL, 1);
   if (!by) return false;
+  if (strcmp(tg_device(by), key->device)) {
+    tg_tensor *there = tg_take_ownership(tg_to(by, key->device));
+    tg_release(by);
+    if (!(by = there)) return py_raise() != NULL;
+  }
   if (tg_is_floating_point(by)) {
     tg_release(by);
     PyErr_SetString(PyExc_IndexError,
@@ -89,7 +95,7 @@ static bool key_array(index_key *key, PyObject *o) {
 
 /* A lone bool: a mask of no axes. */
 static bool key_bool(index_key *key, bool yes) {
-  tg_tensor *by = tg_take_ownership(tg_scalar(yes, .dtype = TG_BOOL));
+  tg_tensor *by = tg_take_ownership(tg_scalar(yes, .dtype = TG_BOOL, .device = key->device));
   return key_tensor(key, by, true) || py_raise();
 }
 
@@ -117,7 +123,8 @@ static bool key_item(index_key *key, PyObject *o) {
   return true;
 }
 
-static bool key_of(PyObject *o, index_key *key) {
+static bool key_of(PyObject *self, PyObject *o, index_key *key) {
+  key->device = tg_device(py_t(self));
   key->count = key->owned = 0;
   if (!PyTuple_Check(o)) return key_item(key, o);
   for (Py_ssize_t i = 0; i < PyTuple_Size(o); i++)
@@ -128,7 +135,7 @@ static bool key_of(PyObject *o, index_key *key) {
 PyObject *py_getitem(PyObject *self, PyObject *o) {
   index_key key;
   PyObject *result = NULL;
-  if (key_of(o, &key)) result = py_wrap_or(self, (tg_index)(py_t(self), key.count, key.items));
+  if (key_of(self, o, &key)) result = py_wrap_or(self, (tg_index)(py_t(self), key.count, key.items));
   key_done(&key);
   return result;
 }
@@ -145,7 +152,7 @@ int py_setitem(PyObject *self, PyObject *o, PyObject *value) {
   }
   index_key key;
   py_operand operand = {NULL, NULL};
-  bool fine = key_of(o, &key) && py_tensor_of(value, py_t(self), "the value", &operand);
+  bool fine = key_of(self, o, &key) && py_tensor_of(value, py_t(self), "the value", &operand);
   if (fine && !operand.t) {
     PyErr_SetString(py_type_error, "the value must be a Tensor or a number, not None");
     fine = false;

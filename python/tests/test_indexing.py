@@ -186,6 +186,14 @@ def test_all_kinds(length):
         check_key(key, x, writes=length < 3 or n % 5 == 0)
 
 
+def test_lists_go_to_the_tensor():
+    x = Tensor(np.arange(6.0).reshape(2, 3), device="REF")
+    close(x[[1, 0]].numpy(), np.arange(6.0).reshape(2, 3)[[1, 0]])
+    assert x[:, True].shape == (2, 1, 3)
+    x[np.array([0])] = 5
+    close(x.numpy(), [[5, 5, 5], [3, 4, 5]])
+
+
 def test_the_axes_of_an_index():
     x = np.arange(2 * 5 * 6 * 5 * 3 * 4, dtype=np.float32).reshape(2, 5, 6, 5, 3, 4)
     at = np.array([4, 0, 2])
