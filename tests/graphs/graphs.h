@@ -223,8 +223,8 @@ double graph_clock(void);
 typedef struct graph_tally {
   int64_t graphs, evaluated[GRAPH_VARIANTS], errors, failures, steps;
   int64_t *op, dtype[TG_DTYPE_COUNT];
-  double shrink; /* seconds for each failing graph */
-  bool quiet;
+  double shrink; /* seconds for each failing graph ... */
+  int programs;  /* ... of so many; others have one line */
 } graph_tally;
 /* `count` graphs from `seed` on, in the variants whose bit is set in `which`; failing
  * ones are cut down and printed to `to`. The number of failing ones. */

@@ -197,6 +197,12 @@ static void print_run(FILE *to, const graph_variant *v) {
           v->name, v->jit, v->device, v->realized ? "true" : "false");
 }
 
+static bool is_idle(const graph *g, int at) {
+  for (int i = at + 1; i < g->count; i++)
+    if (graph_uses(g, i, at)) return false;
+  return graph_is(&g->step[at], "leaf") && g->count > 1;
+}
+
 void graph_print(FILE *to, const graph *g, const graph_variant *v) {
   int sinks[GRAPH_STEPS], count = graph_sinks(g, sinks);
   fprintf(to, "/* Graph %llu of make fuzz-graphs, cut down. Both must print the same. Build with\n"
@@ -204,11 +210,12 @@ void graph_print(FILE *to, const graph *g, const graph_variant *v) {
           (unsigned long long)g->seed);
   print_head(to, g);
   fprintf(to, "\nstatic void run(void) {\n");
-  for (int i = 0; i < g->count; i++) print_step(to, g, i);
+  for (int i = 0; i < g->count; i++)
+    if (!is_idle(g, i)) print_step(to, g, i);
   if (g->grads) print_loss(to, g, sinks, count);
   for (int i = 0; i < count; i++) fprintf(to, "  show(\"v%d\", v%d);\n", sinks[i], sinks[i]);
   for (int i = 0; i < g->count; i++)
-    if (g->step[i].grad)
+    if (g->step[i].grad && !is_idle(g, i))
       fprintf(to, "  if (tg_grad(v%d)) show(\"gradient of v%d\", tg_grad(v%d));\n", i, i, i);
   fprintf(to, "}\n\nint main(void) {\n");
   print_run(to, &graph_variants[0]);
