@@ -30,12 +30,16 @@ static graph_tally hunt(uint64_t seed, int count, unsigned which) {
 }
 
 TEST(graphs_builtin) {
-  graph_tally tally = hunt(1, 600, 15);
+  graph_tally tally = hunt(1, 700, 15);
   for (int i = 0; tally.op && i < graph_op_count; i++)
     test_check(tally.op[i] > 0 || !graph_ops[i].weight, __FILE__, __LINE__, "no graph has %s",
                graph_ops[i].name);
   free(tally.op);
 }
+
+/* What was wrong once: masked products, entropies, constants times counts, signs of
+ * zeros, integers that wrap, 16-bit floats in one kernel, indices below padding. */
+TEST(graphs_idioms) { free(hunt(GRAPH_IDIOM_SEED, GRAPH_IDIOMS * 40, 15).op); }
 
 /* What is printed of a graph is a program. */
 TEST(graphs_program) {
@@ -53,4 +57,7 @@ TEST(graphs_program) {
   tg_set_default_device(device);
 }
 
-TEST(graphs_generated) { free(hunt(1, 24, 48 | 1).op); }
+TEST(graphs_generated) {
+  free(hunt(1, 32, 48 | 1).op);
+  free(hunt(GRAPH_IDIOM_SEED, GRAPH_IDIOMS * 3, 48 | 1).op);
+}

@@ -239,20 +239,18 @@ static void contracted(graph_maker *m) {
   graph_grow(m, graph_op_named(rows[below(m, 8)]));
 }
 
-bool graph_idiom(graph_maker *m) {
+bool graph_idiom(graph_maker *m, int which) {
+  static void (*const all[GRAPH_IDIOMS])(graph_maker *m) = {
+    masked_product, entropy, counted, signed_zeros, wrapped, rounded, contracted, indexed};
   int before = m->g->count;
   if (before > GRAPH_STEPS - 12) return false;
-  switch (below(m, 16)) {
-    case 0: case 1: masked_product(m); break;
-    case 2: entropy(m); break;
-    case 3: counted(m); break;
-    case 4: case 5: signed_zeros(m); break;
-    case 6: case 7: wrapped(m); break;
-    case 8: case 9: rounded(m); break;
-    case 10: contracted(m); break;
-    default: indexed(m); break;
-  }
+  all[which](m);
   return m->g->count > before;
+}
+
+static int some_idiom(graph_maker *m) {
+  const int often[] = {0, 0, 1, 2, 3, 3, 4, 4, 5, 5, 6, 7, 7, 7, 7, 7};
+  return often[below(m, 16)];
 }
 
 /* ---- graphs */
@@ -283,7 +281,8 @@ void graph_make(graph *g, uint64_t seed) {
   TG_SCOPE {
     first_leaf(&m);
     for (int tries = 0; g->count < steps && tries < 200; tries++) {
-      if (chance(&m, 12)) graph_idiom(&m);
+      if (seed >= GRAPH_IDIOM_SEED) graph_idiom(&m, (int)(seed % GRAPH_IDIOMS));
+      else if (chance(&m, 12)) graph_idiom(&m, some_idiom(&m));
       else graph_grow(&m, some_op(&m));
     }
   }

@@ -66,11 +66,22 @@ static void print_element(FILE *to, const graph_step *s, int64_t i) {
   else print_whole(to, (int64_t)graph_get(s->data, s->dtype, i));
 }
 
+/* All the same: one range (GNU C). */
+static bool print_range(FILE *to, const graph_step *s, int64_t count) {
+  size_t size = (size_t)tg_dtype_size(s->dtype);
+  if (count < 17 || memcmp(s->data, (char *)s->data + size, size * (size_t)(count - 1)))
+    return false;
+  fprintf(to, "[0 ... %lld] = ", (long long)count - 1);
+  print_element(to, s, 0);
+  return true;
+}
+
 static void print_leaf(FILE *to, const graph_step *s, int i) {
   int64_t count = graph_count(&s->list[0]);
   bool half = s->dtype == TG_FLOAT16 || s->dtype == TG_BFLOAT16;
   fprintf(to, "  static const %s d%d[] = {", element_type(s->dtype), i);
-  for (int64_t k = 0; k < count; k++) {
+  bool range = print_range(to, s, count);
+  for (int64_t k = 0; k < count && !range; k++) {
     fprintf(to, k ? k % 12 ? ", " : ",\n    " : "");
     print_element(to, s, k);
   }
