@@ -159,7 +159,7 @@ GRAPH_CHOOSER(number) {
 GRAPH_CHOOSER(cast) {
   s->dtype = graph_some_dtype(m, 0);
   bool whole = !tg_dtype_is_float(s->dtype);
-  s->in[0] = graph_pick(m, whole ? GRAPH_W_SAME | GRAPH_W_KNOWN : 0);
+  s->in[0] = graph_pick(m, whole ? GRAPH_W_SAME : 0);
   s->ins = 1;
   return s->in[0] >= 0;
 }

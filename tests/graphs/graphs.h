@@ -163,13 +163,16 @@ int graph_some_leaf(graph_maker *m, tg_dtype dtype, const tg_shape *shape, unsig
 int graph_append(graph_maker *m, graph_step *s);
 /* The row chosen, its operands too. */
 int graph_grow(graph_maker *m, int op);
-bool graph_idiom(graph_maker *m);
+bool graph_idiom(graph_maker *m, int which);
 double graph_some_number(graph_maker *m);
 int graph_some_axis(graph_maker *m, int value);
 #define GRAPH_CHOOSER(name) bool graph_choose_##name(graph_maker *m, graph_step *s)
 #define GRAPH_FACT(m, i) (&(m)->g->step[i].fact)
 GRAPH_CHOOSER(one);
 
+/* Seeds from here on give graphs of one idiom alone, seed % GRAPH_IDIOMS. */
+#define GRAPH_IDIOM_SEED ((uint64_t)1 << 40)
+enum { GRAPH_IDIOMS = 8 };
 void graph_make(graph *g, uint64_t seed);
 void graph_free(graph *g);
 void graph_copy(graph *to, const graph *from);
@@ -223,8 +226,8 @@ double graph_clock(void);
 typedef struct graph_tally {
   int64_t graphs, evaluated[GRAPH_VARIANTS], errors, failures, steps;
   int64_t *op, dtype[TG_DTYPE_COUNT];
-  double shrink; /* seconds for each failing graph */
-  bool quiet;
+  double shrink; /* seconds for each failing graph ... */
+  int programs;  /* ... of so many; others have one line */
 } graph_tally;
 /* `count` graphs from `seed` on, in the variants whose bit is set in `which`; failing
  * ones are cut down and printed to `to`. The number of failing ones. */

@@ -25,7 +25,7 @@ static void report(FILE *to, const graph *g, const graph_variant *v, const char 
                    graph_tally *tally) {
   graph small;
   fprintf(to, "graph %llu: %s: %s\n", (unsigned long long)g->seed, v->name, what);
-  if (tally->quiet) return;
+  if (tally->programs-- <= 0) return;
   graph_copy(&small, g);
   bool alone = graph_fails(&small, v);
   if (alone) graph_shrink(&small, v, tally->shrink);

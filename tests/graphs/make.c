@@ -211,19 +211,46 @@ static void rounded(graph_maker *m) {
   if (x >= 0) apply(m, "float", x, -1, -1, 0);
 }
 
-bool graph_idiom(graph_maker *m) {
+static int large_leaf(graph_maker *m, tg_dtype dtype, int64_t rows, int64_t columns) {
+  const graph_content some[] = {GRAPH_SMALL, GRAPH_EIGHTHS, GRAPH_REALS, GRAPH_WILD};
+  tg_shape shape = TG_SHAPE(rows, columns);
+  return graph_leaf(m, dtype, &shape, some[below(m, 4)], 0);
+}
+
+/* A product of matrices that has tiles, one of them turned, masked or padded before, and
+ * an operation behind. */
+static void contracted(graph_maker *m) {
+  const char *rows[] = {"relu", "add", "where_number", "mul", "sum", "softmax", "max", "cast"};
+  const int64_t sizes[] = {1, 4, 15, 16, 17, 33, 48, 70};
+  int64_t n = sizes[below(m, 8)], k = sizes[2 + below(m, 6)], c = sizes[below(m, 8)];
+  tg_dtype dtype = chance(m, 60) ? TG_FLOAT32 : graph_some_dtype(m, 0);
+  int a = large_leaf(m, dtype, n, k), b = large_leaf(m, dtype, k, c);
+  if (a < 0 || b < 0) return;
+  if (chance(m, 40)) {
+    int mask = large_leaf(m, TG_BOOL, n, k);
+    a = mask < 0 ? -1 : apply(m, "where_number", mask, a, -1, 0);
+  } else if (chance(m, 40)) {
+    graph_step flip = {.op = graph_op_named("flip"), .ins = 1, .in = {b}, .list = {TG_INTS(0)}};
+    b = graph_append(m, &flip);
+  }
+  int product = a < 0 || b < 0 ? -1 : apply(m, "dot", a, b, -1, 0);
+  if (product < 0) return;
+  for (int i = 0; i < m->g->count; i++) m->used[i] = i != product;
+  graph_grow(m, graph_op_named(rows[below(m, 8)]));
+}
+
+bool graph_idiom(graph_maker *m, int which) {
+  static void (*const all[GRAPH_IDIOMS])(graph_maker *m) = {
+    masked_product, entropy, counted, signed_zeros, wrapped, rounded, contracted, indexed};
   int before = m->g->count;
   if (before > GRAPH_STEPS - 12) return false;
-  switch (below(m, 15)) {
-    case 0: case 1: masked_product(m); break;
-    case 2: entropy(m); break;
-    case 3: counted(m); break;
-    case 4: case 5: signed_zeros(m); break;
-    case 6: case 7: wrapped(m); break;
-    case 8: case 9: rounded(m); break;
-    default: indexed(m); break;
-  }
+  all[which](m);
   return m->g->count > before;
+}
+
+static int some_idiom(graph_maker *m) {
+  const int often[] = {0, 0, 1, 2, 3, 3, 4, 4, 5, 5, 6, 7, 7, 7, 7, 7};
+  return often[below(m, 16)];
 }
 
 /* ---- graphs */
@@ -254,7 +281,8 @@ void graph_make(graph *g, uint64_t seed) {
   TG_SCOPE {
     first_leaf(&m);
     for (int tries = 0; g->count < steps && tries < 200; tries++) {
-      if (chance(&m, 12)) graph_idiom(&m);
+      if (seed >= GRAPH_IDIOM_SEED) graph_idiom(&m, (int)(seed % GRAPH_IDIOMS));
+      else if (chance(&m, 12)) graph_idiom(&m, some_idiom(&m));
       else graph_grow(&m, some_op(&m));
     }
   }

@@ -66,11 +66,22 @@ static void print_element(FILE *to, const graph_step *s, int64_t i) {
   else print_whole(to, (int64_t)graph_get(s->data, s->dtype, i));
 }
 
+/* All the same: one range (GNU C). */
+static bool print_range(FILE *to, const graph_step *s, int64_t count) {
+  size_t size = (size_t)tg_dtype_size(s->dtype);
+  if (count < 17 || memcmp(s->data, (char *)s->data + size, size * (size_t)(count - 1)))
+    return false;
+  fprintf(to, "[0 ... %lld] = ", (long long)count - 1);
+  print_element(to, s, 0);
+  return true;
+}
+
 static void print_leaf(FILE *to, const graph_step *s, int i) {
   int64_t count = graph_count(&s->list[0]);
   bool half = s->dtype == TG_FLOAT16 || s->dtype == TG_BFLOAT16;
   fprintf(to, "  static const %s d%d[] = {", element_type(s->dtype), i);
-  for (int64_t k = 0; k < count; k++) {
+  bool range = print_range(to, s, count);
+  for (int64_t k = 0; k < count && !range; k++) {
     fprintf(to, k ? k % 12 ? ", " : ",\n    " : "");
     print_element(to, s, k);
   }
@@ -197,6 +208,12 @@ static void print_run(FILE *to, const graph_variant *v) {
           v->name, v->jit, v->device, v->realized ? "true" : "false");
 }
 
+static bool is_idle(const graph *g, int at) {
+  for (int i = at + 1; i < g->count; i++)
+    if (graph_uses(g, i, at)) return false;
+  return graph_is(&g->step[at], "leaf") && g->count > 1;
+}
+
 void graph_print(FILE *to, const graph *g, const graph_variant *v) {
   int sinks[GRAPH_STEPS], count = graph_sinks(g, sinks);
   fprintf(to, "/* Graph %llu of make fuzz-graphs, cut down. Both must print the same. Build with\n"
@@ -204,11 +221,12 @@ void graph_print(FILE *to, const graph *g, const graph_variant *v) {
           (unsigned long long)g->seed);
   print_head(to, g);
   fprintf(to, "\nstatic void run(void) {\n");
-  for (int i = 0; i < g->count; i++) print_step(to, g, i);
+  for (int i = 0; i < g->count; i++)
+    if (!is_idle(g, i)) print_step(to, g, i);
   if (g->grads) print_loss(to, g, sinks, count);
   for (int i = 0; i < count; i++) fprintf(to, "  show(\"v%d\", v%d);\n", sinks[i], sinks[i]);
   for (int i = 0; i < g->count; i++)
-    if (g->step[i].grad)
+    if (g->step[i].grad && !is_idle(g, i))
       fprintf(to, "  if (tg_grad(v%d)) show(\"gradient of v%d\", tg_grad(v%d));\n", i, i, i);
   fprintf(to, "}\n\nint main(void) {\n");
   print_run(to, &graph_variants[0]);

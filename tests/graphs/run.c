@@ -38,17 +38,27 @@ typedef struct graph_run {
 
 typedef struct graph_shake {
   uint64_t seed;
+  int64_t terms;
   bool forward;
 } graph_shake;
 
-static tg_tensor *shaken(tg_tensor *x, uint64_t seed) {
+/* What a sum of so many terms may lose where they are added up one by one: always on
+ * the same side, if they are equal. */
+static double long_sum(uint64_t *seed, int64_t count, tg_dtype dtype) {
+  double all = graph_epsilon(dtype == TG_FLOAT64 ? dtype : TG_FLOAT32) * (double)count / 8;
+  const double part[] = {-1, -0.5, 0.5, 1};
+  return count < 32 ? 0 : all * part[graph_below(seed, 4)];
+}
+
+/* Times numbers near 1; `terms` were added up for each. */
+static tg_tensor *shaken(tg_tensor *x, uint64_t seed, int64_t terms) {
   tg_dtype dtype = tg_dtype_of(x);
   int64_t count = tg_numel(x);
   bool half = tg_dtype_size(dtype) == 2;
-  double size = graph_epsilon(dtype) * (half ? 1 : 2);
+  double size = graph_epsilon(dtype) * (half ? 1 : 2), shift = 1 + long_sum(&seed, terms, dtype);
   void *data = calloc((size_t)count + 1, 8);
   for (int64_t i = 0; data && i < count; i++)
-    graph_put(data, dtype, i, 1 + (double)(graph_below(&seed, 3) - 1) * size);
+    graph_put(data, dtype, i, shift + (double)(graph_below(&seed, 3) - 1) * size);
   tg_tensor *factor = tg_from(data, tg_shape_of(x), .dtype = dtype);
   free(data);
   return tg_mul(x, factor);
@@ -57,22 +67,22 @@ static tg_tensor *shaken(tg_tensor *x, uint64_t seed) {
 static tg_tensor *shake_forward(tg_context *context, tg_tensor *const *in, int count) {
   const graph_shake *s = tg_user(context);
   (void)count;
-  return s->forward ? shaken(in[0], s->seed) : tg_contiguous(in[0]);
+  return s->forward ? shaken(in[0], s->seed, s->terms) : tg_contiguous(in[0]);
 }
 
 static int shake_backward(tg_context *context, tg_tensor *grad, tg_tensor **grads) {
   const graph_shake *s = tg_user(context);
-  grads[0] = shaken(grad, s->seed + 1);
+  grads[0] = shaken(grad, s->seed + 1, tg_numel(grad));
   return grads[0] ? 0 : -1;
 }
 
 static const tg_function shake_function = {"shake", shake_forward, shake_backward, free};
 
-static tg_tensor *shake(tg_tensor *x, uint64_t seed, bool forward) {
+static tg_tensor *shake(tg_tensor *x, uint64_t seed, int64_t terms, bool forward) {
   if (!x || !tg_dtype_is_float(tg_dtype_of(x)) || !tg_numel(x)) return x;
   graph_shake *s = malloc(sizeof *s);
   if (!s) return x;
-  *s = (graph_shake){seed, forward};
+  *s = (graph_shake){seed, terms, forward};
   return tg_apply(&shake_function, TG_LIST(x), s);
 }
 
@@ -88,6 +98,11 @@ static void fail(graph_run *run, int at) {
   tg_clear_error();
 }
 
+/* How many elements of x there are for each of t. */
+static int64_t folded(const tg_tensor *x, const tg_tensor *t) {
+  return x && tg_numel(t) ? tg_numel(x) / tg_numel(t) : 1;
+}
+
 static void do_step(graph_run *run, int i) {
   const graph_step *s = &run->g->step[i];
   bool shakes = run->v->noise && !s->fact.same;
@@ -95,11 +110,11 @@ static void do_step(graph_run *run, int i) {
   tg_tensor *in[4] = {NULL};
   for (int k = 0; k < s->ins; k++) {
     in[k] = run->t[s->in[k]];
-    if (shakes) in[k] = shake(in[k], seed + 17u * (uint64_t)k, true);
+    if (shakes) in[k] = shake(in[k], seed + 17u * (uint64_t)k, tg_numel(in[k]), true);
   }
   tg_tensor *t = graph_ops[s->op].apply(s, in);
   bool real = t && tg_dtype_is_float(tg_dtype_of(t)), leaf = graph_is(s, "leaf");
-  if (run->v->noise && !leaf && t) t = shake(t, seed + 99u, shakes);
+  if (run->v->noise && !leaf && t) t = shake(t, seed + 99u, folded(in[0], t), shakes);
   else if (run->v->realized && real && !leaf && run->g->grads) t = tg_contiguous_backward(t);
   run->t[i] = t;
   if (!t) fail(run, i);
