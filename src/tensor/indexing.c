@@ -445,12 +445,21 @@ static tg_tensor *scattered(tg_tensor *x, tg_tensor *place, tg_tensor *value, bo
   return tg_reshape_to(out, tg_shape_of(x));
 }
 
+/* `value` in x's dtype; a number on x's device too. */
+static tg_tensor *as_value(const tg_tensor *x, tg_tensor *value) {
+  bool number = value && value->weak;
+  value = tg_in_dtype(value, x->node->dtype);
+  if (!value || !number) return value;
+  int64_t mark = tg_pool_mark();
+  return tg_wrap(mark, tg_node_const(x->node->dtype, x->node->device, 0, NULL, value->node->value));
+}
+
 static tg_tensor *changed(tg_tensor *x, tg_tensor *value, int count, const tg_index_item *items) {
   const char *call = "tg_set_index";
   tg_tensor *all = places(x);
   tg_tensor *place = all ? indexed(call, all, count, items) : NULL;
   tg_shape shape;
-  value = tg_in_dtype(value, x->node->dtype);
+  value = as_value(x, value);
   if (!place || !value || tg_broadcast_shape(call, place, value, &shape)) return NULL;
   tg_shape wanted = tg_shape_of(place);
   if (shape.ndim != wanted.ndim ||
