@@ -241,6 +241,62 @@ TEST(io_npy_reads) {
   NEAR(tg_item(t), 1.5);
 }
 
+/* A stored .npz of one entry, x.npy: a local header, the entry, the directory, its end. */
+static void write_npz(const char *name, const uint8_t *entry, size_t size) {
+  uint8_t file[1200] = "PK\3\4", *at = file + 30;
+  put4(file + 14, crc32_of(entry, size));
+  put4(file + 18, (uint32_t)size);
+  put4(file + 22, (uint32_t)size);
+  file[26] = 5;
+  memcpy(at, "x.npy", 5);
+  memcpy(at + 5, entry, size);
+  at += 5 + size;
+  memcpy(at, "PK\1\2", 4);
+  memcpy(at + 16, file + 14, 12);
+  at[28] = 5;
+  memcpy(at + 46, "x.npy", 5);
+  memcpy(at + 51, "PK\5\6", 4);
+  at[51 + 8] = at[51 + 10] = 1;
+  put4(at + 51 + 12, 51);
+  put4(at + 51 + 16, (uint32_t)(at - file));
+  write_file(name, file, (size_t)(at - file) + 51 + 22);
+}
+
+/* 1, 2 and 3 of each dtype, written in either byte order. */
+TEST(io_npy_byte_orders) {
+  static const struct { tg_dtype dtype; const char *code; } all[] = {
+      {TG_INT16, "i2"}, {TG_UINT16, "u2"}, {TG_INT32, "i4"}, {TG_UINT32, "u4"}, {TG_INT64, "i8"},
+      {TG_UINT64, "u8"}, {TG_FLOAT16, "f2"}, {TG_FLOAT32, "f4"}, {TG_FLOAT64, "f8"}};
+  const uint16_t one = 1;
+  bool big = *(const uint8_t *)&one == 0;
+  for (int i = 0; i < 18; i++) {
+    tg_dtype dtype = all[i / 2].dtype;
+    char header[100], order = i % 2 ? '>' : '<';
+    uint8_t bytes[24], swapped[24], file[200] = "\x93NUMPY\x01";
+    size_t size = (size_t)tg_dtype_size(dtype);
+    tg_tensor *t = tg_cast(tg_arange(1, 4), dtype);
+    CHECK_INT(tg_to_host(t, bytes, 3 * size), 0);
+    bool turns = (order == '>') != big;
+    for (size_t k = 0; k < 3 * size; k++)
+      swapped[k] = bytes[turns ? k / size * size + size - 1 - k % size : k];
+    snprintf(header, sizeof header, "{'descr': '%c%s', 'fortran_order': False, 'shape': (3,)}",
+             order, all[i / 2].code);
+    write_npy("order.npy", header, swapped, 3 * size);
+    tg_tensor *same = tg_load_npy(path);
+    CHECK(same && tg_dtype_of(same) == dtype && tg_item(tg_sum(tg_eq(same, t))) == 3);
+    write_npy("order.npy", header, swapped, 3 * size - 1);
+    CHECK_NULL(tg_load_npy(path), "damaged");
+    tg_clear_error();
+    file[8] = (uint8_t)strlen(header);
+    memcpy(file + 10, header, strlen(header));
+    memcpy(file + 10 + strlen(header), swapped, 3 * size);
+    write_npz("order.npz", file, 10 + strlen(header) + 3 * size);
+    tg_tensor *entry = tg_set_name(tg_zeros(TG_SHAPE(3), .dtype = dtype), "x");
+    CHECK_INT(tg_load_npz(path, TG_LIST(entry)), 0);
+    CHECK_CLOSE(tg_item(tg_sum(tg_eq(entry, t))), 3, 0, 0);
+  }
+}
+
 TEST(io_npy_refuses) {
   static const struct {
     const char *header, *part;

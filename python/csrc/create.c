@@ -192,10 +192,17 @@ static tg_tensor *from_list(PyObject *list, tg_dtype dtype, const char *device) 
 
 /* ---- buffers */
 
+/* Does a struct format say the other byte order? */
+static bool is_swapped(const char *format) {
+  const uint16_t one = 1;
+  bool little = *(const uint8_t *)&one == 1;
+  return format && (little ? *format == '>' || *format == '!' : *format == '<');
+}
+
 /* The dtype of a struct format, or the default one: none of ours. */
 static tg_dtype dtype_of_format(const char *format, Py_ssize_t size) {
   if (!format) return size == 1 ? TG_UINT8 : TG_DEFAULT_DTYPE;
-  if (*format == '@' || *format == '=' || *format == '^' || *format == '<') format++;
+  if (strchr("@=^<>!", *format)) format++;
   if (!*format || format[1]) return TG_DEFAULT_DTYPE;
   static const struct { const char *codes; tg_dtype by_size[9]; } kinds[] = {
       {"?", {[1] = TG_BOOL}},
@@ -241,17 +248,31 @@ static tg_tensor *borrow_view(Py_buffer *view, tg_shape shape, tg_dtype dtype) {
 
 enum { SMALL_BUFFER = 4096 }; /* bytes below which a copy is cheaper than a loan */
 
+/* The elements of `view` with their bytes turned around. */
+static tg_tensor *from_swapped(const Py_buffer *view, tg_shape shape, tg_dtype have,
+                               tg_dtype dtype, const char *device) {
+  const char *from = view->buf;
+  char *memory = PyMem_Malloc((size_t)view->len + 1);
+  if (!memory) return (tg_tensor *)(void *)PyErr_NoMemory();
+  for (Py_ssize_t i = 0; i < view->len; i += view->itemsize)
+    for (Py_ssize_t k = 0; k < view->itemsize; k++) memory[i + k] = from[i + view->itemsize - 1 - k];
+  tg_tensor *t = from_memory(memory, shape, have, dtype, device);
+  PyMem_Free(memory);
+  return t;
+}
+
 static tg_tensor *from_view(Py_buffer *view, tg_dtype dtype, const char *device, int copy,
                             bool *lent) {
   tg_dtype have = dtype_of_format(view->format, view->itemsize);
   tg_shape shape;
   if (have == TG_DEFAULT_DTYPE) {
     PyErr_Format(py_type_error, "memory of format '%s' cannot become a tensor; the numpy dtypes "
-                 "are bool, int8 to int64, uint8 to uint64, float16, float32 and float64, in the "
-                 "native byte order", view->format ? view->format : "B");
+                 "are bool, int8 to int64, uint8 to uint64, float16, float32 and float64",
+                 view->format ? view->format : "B");
     return NULL;
   }
   if (!buffer_shape(view, &shape)) return NULL;
+  if (is_swapped(view->format)) return from_swapped(view, shape, have, dtype, device);
   bool same = (dtype == TG_DEFAULT_DTYPE || dtype == have) &&
               (!device || !strcmp(device, tg_default_device()));
   bool lend = copy == 0 || (copy < 0 && view->readonly && view->len >= SMALL_BUFFER);

@@ -98,8 +98,6 @@ def test_bad_lists_and_sizes():
 
 
 def test_bad_arrays():
-    with pytest.raises(TypeError, match="byte order"):
-        Tensor(np.arange(3, dtype=">f4"))
     with pytest.raises(TypeError):
         Tensor(np.zeros(2, dtype="M8[s]"))
     with pytest.raises(TypeError):

@@ -219,3 +219,28 @@ def test_subclasses_stay_what_they_are(again):
 def test_lazy_buffers():
     for again in (copy.copy, copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))):
         assert again(Tensor([1.0, 2]).lazydata).toCPU().tolist() == [1, 2]
+
+
+NUMBERS = ["?", "b", "B", "h", "H", "i", "I", "q", "Q", "e", "f", "d"]
+
+
+@pytest.mark.parametrize("code", NUMBERS)
+@pytest.mark.parametrize("order", "<>")
+def test_byte_orders(code, order, tmp_path):
+    """Arrays of either byte order are converted, whatever way they come in."""
+    x = np.array([[0, 1, 2], [3, 250 % 127, 5]]).astype(code)
+    other = x.astype(x.dtype.newbyteorder(order))
+    for array, want in [(other, x), (other[:, ::2], x[:, ::2]), (other.T, x.T), (other[0, 1:2].reshape(()), x[0, 1]),
+                        (other[:0], x[:0]), (memoryview(np.ascontiguousarray(other)), x)]:
+        t = Tensor(array)
+        np.testing.assert_array_equal(t.numpy(), want)
+        assert t.numpy().dtype == x.dtype and t.shape == np.shape(want)
+    np.testing.assert_array_equal(Tensor.from_numpy(other).numpy(), x)
+    np.testing.assert_array_equal(Tensor(other, dtype=dtypes.float64).numpy(), x.astype(np.float64))
+    np.testing.assert_array_equal(Tensor(list(other)).numpy(), Tensor(list(x)).numpy())
+    t = Tensor(np.zeros_like(x))
+    t[0] = other[1]
+    t.assign(other) if code == "?" else t.assign(Tensor(other))
+    np.testing.assert_array_equal(t.numpy(), x)
+    np.save(tmp_path / "x.npy", other)
+    np.testing.assert_array_equal(Tensor(np.load(tmp_path / "x.npy")).numpy(), x)
