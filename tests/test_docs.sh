@@ -200,7 +200,7 @@ for document in $documents; do
     "$document" | tr -d '`' | sort -u); do
     if [ -e "$root/$path" ]; then ok; else bad "$document names $path, which is not there"; fi
   done
-  for target in $(grep -oE '`make [a-z_]+' "$document" | awk '{ print $2 }' | sort -u); do
+  for target in $(grep -oE '`make [a-z_-]+' "$document" | awk '{ print $2 }' | sort -u); do
     if timeout 20 make -n BUILD=build "$target" >/dev/null 2>&1; then ok
     else bad "$document names make $target, which is none"; fi
   done

@@ -3,7 +3,6 @@
  * says whether it could; what then turns out to be refused by the library is dropped. */
 #include "graphs.h"
 
-#define SHAPE(m, i) (&GRAPH_FACT(m, i)->shape)
 
 static bool suits(const graph_maker *m, int i, unsigned want) {
   const graph_fact *f = GRAPH_FACT(m, i);
@@ -55,9 +54,9 @@ static tg_shape lesser(graph_maker *m, const tg_shape *shape) {
 int graph_partner(graph_maker *m, int with, unsigned want) {
   int all[GRAPH_STEPS], count = 0;
   for (int i = 0; i < m->g->count; i++)
-    if (suits(m, i, want) && broadcasts(SHAPE(m, i), SHAPE(m, with))) all[count++] = i;
+    if (suits(m, i, want) && broadcasts(GRAPH_SHAPE(m, i), GRAPH_SHAPE(m, with))) all[count++] = i;
   if (count && graph_chance(&m->state, 60)) return all[graph_below(&m->state, count)];
-  tg_shape shape = lesser(m, SHAPE(m, with));
+  tg_shape shape = lesser(m, GRAPH_SHAPE(m, with));
   if (graph_count(&shape) > 2000) shape.ndim = 0;
   tg_dtype own = GRAPH_FACT(m, with)->dtype;
   return graph_some_leaf(m, graph_chance(&m->state, 75) ? own : graph_some_dtype(m, want), &shape,
@@ -70,7 +69,7 @@ double graph_some_number(graph_maker *m) {
 }
 
 int graph_some_axis(graph_maker *m, int value) {
-  int n = SHAPE(m, value)->ndim;
+  int n = GRAPH_SHAPE(m, value)->ndim;
   return n ? (int)graph_below(&m->state, 2 * n) - n : 0;
 }
 
@@ -190,7 +189,7 @@ GRAPH_CHOOSER(exponent) {
 /* The exponent small, so that little overflows. */
 GRAPH_CHOOSER(power) {
   if (!graph_choose_one(m, s)) return false;
-  tg_shape shape = lesser(m, SHAPE(m, s->in[0]));
+  tg_shape shape = lesser(m, GRAPH_SHAPE(m, s->in[0]));
   if (graph_count(&shape) > 2000) shape.ndim = 0;
   tg_dtype dtype = graph_some_dtype(m, GRAPH_W_FLOAT);
   s->in[1] = graph_leaf(m, dtype, &shape,
@@ -219,8 +218,8 @@ GRAPH_CHOOSER(where_number) {
 
 GRAPH_CHOOSER(same_shape) {
   if (!graph_choose_one(m, s)) return false;
-  int rank = SHAPE(m, s->in[0])->ndim;
-  s->in[1] = graph_some_leaf(m, GRAPH_FACT(m, s->in[0])->dtype, SHAPE(m, s->in[0]), 0);
+  int rank = GRAPH_SHAPE(m, s->in[0])->ndim;
+  s->in[1] = graph_some_leaf(m, GRAPH_FACT(m, s->in[0])->dtype, GRAPH_SHAPE(m, s->in[0]), 0);
   if (graph_chance(&m->state, 30) && !graph_is(s, "assign")) s->in[1] = s->in[0];
   s->whole[0] = graph_below(&m->state, rank + 1);
   s->ins = 2;
@@ -231,7 +230,7 @@ GRAPH_CHOOSER(same_shape) {
 
 GRAPH_CHOOSER(reduce) {
   if (!graph_choose_one(m, s)) return false;
-  int rank = SHAPE(m, s->in[0])->ndim;
+  int rank = GRAPH_SHAPE(m, s->in[0])->ndim;
   s->list[0].ndim = 0;
   for (int i = 0; i < rank && graph_chance(&m->state, 85); i++)
     if (graph_chance(&m->state, 50)) s->list[0].dim[s->list[0].ndim++] = i;
@@ -251,7 +250,7 @@ GRAPH_CHOOSER(axes) {
   s->whole[0] = graph_some_axis(m, s->in[0]);
   s->whole[1] = graph_some_axis(m, s->in[0]);
   if (graph_is(s, "flatten") && s->whole[0] < 0) s->whole[0] = 0;
-  return SHAPE(m, s->in[0])->ndim < 6 || !graph_is(s, "unsqueeze");
+  return GRAPH_SHAPE(m, s->in[0])->ndim < 6 || !graph_is(s, "unsqueeze");
 }
 
 GRAPH_CHOOSER(triangle) {

@@ -2,10 +2,9 @@
  * movement, indices, products, convolutions and layers. See choose.c. */
 #include "graphs.h"
 
-#define SHAPE(m, i) (&GRAPH_FACT(m, i)->shape)
 
-static int64_t below(graph_maker *m, int64_t n) { return graph_below(&m->state, n); }
-static bool chance(graph_maker *m, int percent) { return graph_chance(&m->state, percent); }
+static int64_t draw(graph_maker *m, int64_t n) { return graph_below(&m->state, n); }
+static bool happens(graph_maker *m, int percent) { return graph_chance(&m->state, percent); }
 
 /* ---- movement */
 
@@ -21,7 +20,7 @@ static void insert_dim(tg_ints *l, int i, int64_t n) {
 }
 
 static void split_dim(graph_maker *m, tg_ints *l, int i) {
-  for (int64_t d = 2 + below(m, 3); d < l->dim[i]; d++) {
+  for (int64_t d = 2 + draw(m, 3); d < l->dim[i]; d++) {
     if (l->dim[i] % d) continue;
     insert_dim(l, i, l->dim[i] / d);
     l->dim[i + 1] = d;
@@ -32,34 +31,34 @@ static void split_dim(graph_maker *m, tg_ints *l, int i) {
 GRAPH_CHOOSER(reshape) {
   if (!graph_choose_one(m, s)) return false;
   tg_ints *l = &s->list[0];
-  *l = *SHAPE(m, s->in[0]);
-  for (int k = (int)below(m, 3) + 1; k > 0; k--) {
-    int i = (int)below(m, l->ndim);
-    if (l->ndim > 1 && chance(m, 50)) {
-      i = (int)below(m, l->ndim - 1);
+  *l = *GRAPH_SHAPE(m, s->in[0]);
+  for (int k = (int)draw(m, 3) + 1; k > 0; k--) {
+    int i = (int)draw(m, l->ndim);
+    if (l->ndim > 1 && happens(m, 50)) {
+      i = (int)draw(m, l->ndim - 1);
       l->dim[i] *= l->dim[i + 1];
       remove_dim(l, i + 1);
-    } else if (l->ndim && l->ndim < 6 && chance(m, 70)) {
+    } else if (l->ndim && l->ndim < 6 && happens(m, 70)) {
       split_dim(m, l, i);
     } else if (l->ndim < 6) {
-      insert_dim(l, (int)below(m, l->ndim + 1), 1);
+      insert_dim(l, (int)draw(m, l->ndim + 1), 1);
     }
   }
-  if (l->ndim && graph_count(l) && chance(m, 20)) l->dim[below(m, l->ndim)] = -1;
+  if (l->ndim && graph_count(l) && happens(m, 20)) l->dim[draw(m, l->ndim)] = -1;
   return true;
 }
 
 GRAPH_CHOOSER(expand) {
   if (!graph_choose_one(m, s)) return false;
   tg_ints *l = &s->list[0];
-  *l = *SHAPE(m, s->in[0]);
+  *l = *GRAPH_SHAPE(m, s->in[0]);
   int64_t count = graph_count(l);
-  bool big = count && count < 40 && m->big < 2 && chance(m, 15);
-  if (l->ndim < 5 && chance(m, 50)) insert_dim(l, 0, 1);
+  bool big = count && count < 40 && m->big < 2 && happens(m, 15);
+  if (l->ndim < 5 && happens(m, 50)) insert_dim(l, 0, 1);
   bool any = false;
   for (int i = 0; i < l->ndim; i++) {
     if (l->dim[i] != 1) continue;
-    l->dim[i] = big && !any ? 66000 / count + below(m, 400) : below(m, 5) + (below(m, 20) > 0);
+    l->dim[i] = big && !any ? 66000 / count + draw(m, 400) : draw(m, 5) + (draw(m, 20) > 0);
     any = true;
   }
   m->big += big && any;
@@ -69,9 +68,9 @@ GRAPH_CHOOSER(expand) {
 GRAPH_CHOOSER(permute) {
   if (!graph_choose_one(m, s)) return false;
   tg_ints *l = &s->list[0];
-  l->ndim = SHAPE(m, s->in[0])->ndim;
+  l->ndim = GRAPH_SHAPE(m, s->in[0])->ndim;
   for (int i = 0; i < l->ndim; i++) {
-    int k = (int)below(m, i + 1);
+    int k = (int)draw(m, i + 1);
     l->dim[i] = l->dim[k];
     l->dim[k] = i;
   }
@@ -80,8 +79,8 @@ GRAPH_CHOOSER(permute) {
 
 GRAPH_CHOOSER(flip) {
   if (!graph_choose_one(m, s)) return false;
-  for (int i = 0; i < SHAPE(m, s->in[0])->ndim; i++)
-    if (chance(m, 50)) s->list[0].dim[s->list[0].ndim++] = i;
+  for (int i = 0; i < GRAPH_SHAPE(m, s->in[0])->ndim; i++)
+    if (happens(m, 50)) s->list[0].dim[s->list[0].ndim++] = i;
   return s->list[0].ndim > 0;
 }
 
@@ -89,34 +88,34 @@ GRAPH_CHOOSER(flip) {
 static bool bounds(graph_maker *m, graph_step *s,
                    void (*fill)(graph_maker *m, int64_t size, int64_t *pair)) {
   if (!graph_choose_one(m, s)) return false;
-  const tg_shape *shape = SHAPE(m, s->in[0]);
+  const tg_shape *shape = GRAPH_SHAPE(m, s->in[0]);
   s->real[0] = graph_some_number(m);
-  if (!tg_dtype_is_float(GRAPH_FACT(m, s->in[0])->dtype)) s->real[0] = (double)below(m, 3);
+  if (!tg_dtype_is_float(GRAPH_FACT(m, s->in[0])->dtype)) s->real[0] = (double)draw(m, 3);
   s->list[0].ndim = 2 * shape->ndim;
   for (int i = 0; i < shape->ndim && i < 8; i++) fill(m, shape->dim[i], s->list[0].dim + 2 * i);
   return shape->ndim <= 6;
 }
 
 static void shrink_pair(graph_maker *m, int64_t size, int64_t *pair) {
-  bool whole = chance(m, 40);
-  pair[0] = whole ? 0 : below(m, size / 2 + 1);
-  pair[1] = whole ? size : size - below(m, size - pair[0] + (chance(m, 5) ? 1 : 0));
+  bool whole = happens(m, 40);
+  pair[0] = whole ? 0 : draw(m, size / 2 + 1);
+  pair[1] = whole ? size : size - draw(m, size - pair[0] + (happens(m, 5) ? 1 : 0));
 }
 
 static void pad_pair(graph_maker *m, int64_t size, int64_t *pair) {
   (void)size;
-  pair[0] = chance(m, 50) ? below(m, 3) : 0;
-  pair[1] = chance(m, 50) ? below(m, 3) : 0;
+  pair[0] = happens(m, 50) ? draw(m, 3) : 0;
+  pair[1] = happens(m, 50) ? draw(m, 3) : 0;
 }
 
 static void pad2d_pair(graph_maker *m, int64_t size, int64_t *pair) {
   pad_pair(m, size, pair);
-  if (size > 2 && chance(m, 25)) pair[below(m, 2)] = -1;
+  if (size > 2 && happens(m, 25)) pair[draw(m, 2)] = -1;
 }
 
 static void slice_pair(graph_maker *m, int64_t size, int64_t *pair) {
-  pair[0] = below(m, size + 3) - 2;
-  pair[1] = pair[0] + below(m, size + 4);
+  pair[0] = draw(m, size + 3) - 2;
+  pair[1] = pair[0] + draw(m, size + 4);
 }
 
 GRAPH_CHOOSER(shrink) { return bounds(m, s, shrink_pair); }
@@ -125,7 +124,7 @@ GRAPH_CHOOSER(slice) { return bounds(m, s, slice_pair); }
 
 GRAPH_CHOOSER(pad2d) {
   if (!bounds(m, s, pad2d_pair)) return false;
-  const tg_shape *shape = SHAPE(m, s->in[0]);
+  const tg_shape *shape = GRAPH_SHAPE(m, s->in[0]);
   s->list[0].ndim = 4;
   for (int i = 0; i < 2; i++)
     pad2d_pair(m, shape->dim[shape->ndim - 1 - i], s->list[0].dim + 2 * i);
@@ -134,26 +133,26 @@ GRAPH_CHOOSER(pad2d) {
 
 GRAPH_CHOOSER(repeat) {
   if (!graph_choose_one(m, s)) return false;
-  s->list[0].ndim = SHAPE(m, s->in[0])->ndim;
-  for (int i = 0; i < s->list[0].ndim; i++) s->list[0].dim[i] = 1 + below(m, 3) * chance(m, 50);
+  s->list[0].ndim = GRAPH_SHAPE(m, s->in[0])->ndim;
+  for (int i = 0; i < s->list[0].ndim; i++) s->list[0].dim[i] = 1 + draw(m, 3) * happens(m, 50);
   return true;
 }
 
 GRAPH_CHOOSER(chunk) {
-  s->whole[0] = 1 + below(m, 4);
+  s->whole[0] = 1 + draw(m, 4);
   if (!graph_choose_one(m, s)) return false;
   s->whole[1] = graph_some_axis(m, s->in[0]);
-  s->whole[2] = below(m, 4);
+  s->whole[2] = draw(m, 4);
   return true;
 }
 
 GRAPH_CHOOSER(cat) {
   if (!graph_choose_one(m, s)) return false;
-  tg_shape shape = *SHAPE(m, s->in[0]);
+  tg_shape shape = *GRAPH_SHAPE(m, s->in[0]);
   int axis = graph_some_axis(m, s->in[0]);
-  shape.dim[axis < 0 ? axis + shape.ndim : axis] = 1 + below(m, 3);
+  shape.dim[axis < 0 ? axis + shape.ndim : axis] = 1 + draw(m, 3);
   tg_dtype dtype = GRAPH_FACT(m, s->in[0])->dtype;
-  s->in[1] = chance(m, 30) ? s->in[0] : graph_some_leaf(m, dtype, &shape, 0);
+  s->in[1] = happens(m, 30) ? s->in[0] : graph_some_leaf(m, dtype, &shape, 0);
   s->whole[0] = axis;
   s->ins = 2;
   return s->in[1] >= 0;
@@ -164,23 +163,23 @@ GRAPH_CHOOSER(cat) {
 static int places(graph_maker *m, const tg_shape *shape, int64_t range, graph_content content) {
   const tg_dtype some[] = {TG_INT64, TG_INT32, TG_INT64, TG_INT8, TG_INT64};
   if (range < 1 || range > 100) return -1;
-  bool wrong = chance(m, 2);
-  return graph_leaf(m, some[below(m, 5)], shape, content, range + wrong);
+  bool wrong = happens(m, 2);
+  return graph_leaf(m, some[draw(m, 5)], shape, content, range + wrong);
 }
 
 static tg_shape short_shape(graph_maker *m, int ranks) {
-  tg_shape s = {(int32_t)below(m, ranks + 1), {0}};
-  for (int i = 0; i < s.ndim; i++) s.dim[i] = chance(m, 3) ? 0 : 1 + below(m, 4);
+  tg_shape s = {(int32_t)draw(m, ranks + 1), {0}};
+  for (int i = 0; i < s.ndim; i++) s.dim[i] = happens(m, 3) ? 0 : 1 + draw(m, 4);
   return s;
 }
 
 /* An index item for an axis of that size; false: the index ends here. */
 static bool index_item(graph_maker *m, graph_step *s, int64_t size, int by) {
   int64_t *it = s->item[s->items++];
-  int64_t which = below(m, 10);
+  int64_t which = draw(m, 10);
   if (which < 2 && size > 0) {
     it[0] = TG_ITEM_AT;
-    it[1] = below(m, 2 * size) - size;
+    it[1] = draw(m, 2 * size) - size;
   } else if (which < 5 && by >= 0 && s->ins < 4) {
     it[0] = TG_ITEM_BY;
     it[1] = s->ins;
@@ -188,29 +187,29 @@ static bool index_item(graph_maker *m, graph_step *s, int64_t size, int by) {
   } else {
     const int64_t steps[] = {1, 1, 2, -1, -2, 3};
     it[0] = TG_ITEM_RANGE;
-    it[3] = steps[below(m, 6)];
-    it[1] = chance(m, 30) ? TG_NONE : below(m, 2 * size + 5) - size - 2;
-    it[2] = chance(m, 30) ? TG_NONE : below(m, 2 * size + 5) - size - 2;
+    it[3] = steps[draw(m, 6)];
+    it[1] = happens(m, 30) ? TG_NONE : draw(m, 2 * size + 5) - size - 2;
+    it[2] = happens(m, 30) ? TG_NONE : draw(m, 2 * size + 5) - size - 2;
   }
-  return !chance(m, 15);
+  return !happens(m, 15);
 }
 
 static int index_by(graph_maker *m, tg_shape *by, int64_t size) {
   const tg_shape mask = TG_SHAPE(size);
-  if (!chance(m, 50) || size < 1) return -1;
-  if (chance(m, 15)) return graph_leaf(m, TG_BOOL, &mask, GRAPH_BITS, 0);
+  if (!happens(m, 50) || size < 1) return -1;
+  if (happens(m, 15)) return graph_leaf(m, TG_BOOL, &mask, GRAPH_BITS, 0);
   return places(m, by, size, GRAPH_PLACES);
 }
 
 GRAPH_CHOOSER(index) {
   if (!graph_choose_one(m, s)) return false;
-  tg_shape shape = *SHAPE(m, s->in[0]), by = short_shape(m, 2);
+  tg_shape shape = *GRAPH_SHAPE(m, s->in[0]), by = short_shape(m, 2);
   int last = shape.ndim;
   for (int i = 0; i < last && s->items < GRAPH_ITEMS - 2; i++) {
-    if (chance(m, 7)) s->item[s->items++][0] = TG_ITEM_NEW_AXIS;
+    if (happens(m, 7)) s->item[s->items++][0] = TG_ITEM_NEW_AXIS;
     if (!index_item(m, s, shape.dim[i], index_by(m, &by, shape.dim[i]))) break;
   }
-  if (s->items < last && chance(m, 15)) s->item[s->items++][0] = TG_ITEM_REST;
+  if (s->items < last && happens(m, 15)) s->item[s->items++][0] = TG_ITEM_REST;
   return s->items > 0;
 }
 
@@ -218,7 +217,7 @@ GRAPH_CHOOSER(index) {
 GRAPH_CHOOSER(set_index) {
   if (!graph_choose_index(m, s) || s->ins > 3) return false;
   tg_shape shape = {0, {0}};
-  if (chance(m, 70)) {
+  if (happens(m, 70)) {
     graph_step get = *s;
     get.op = graph_op_named("index");
     tg_tensor *in[4] = {NULL}, *t;
@@ -237,7 +236,7 @@ GRAPH_CHOOSER(set_index) {
 GRAPH_CHOOSER(take) {
   if (!graph_choose_one(m, s)) return false;
   tg_shape shape = short_shape(m, 2);
-  s->in[1] = places(m, &shape, SHAPE(m, s->in[0])->dim[0], GRAPH_PLACES);
+  s->in[1] = places(m, &shape, GRAPH_SHAPE(m, s->in[0])->dim[0], GRAPH_PLACES);
   s->ins = 2;
   return s->in[1] >= 0;
 }
@@ -245,19 +244,19 @@ GRAPH_CHOOSER(take) {
 GRAPH_CHOOSER(take_clip) {
   if (!graph_choose_one(m, s)) return false;
   s->in[1] = graph_pick(m, GRAPH_W_WHOLE | GRAPH_W_LITTLE);
-  s->whole[0] = SHAPE(m, s->in[0])->dim[0] - 1;
+  s->whole[0] = GRAPH_SHAPE(m, s->in[0])->dim[0] - 1;
   s->ins = 2;
   return s->in[1] >= 0 && s->whole[0] < 100;
 }
 
 GRAPH_CHOOSER(gather) {
   if (!graph_choose_one(m, s)) return false;
-  tg_shape shape = *SHAPE(m, s->in[0]);
+  tg_shape shape = *GRAPH_SHAPE(m, s->in[0]);
   int axis = graph_some_axis(m, s->in[0]), at = axis < 0 ? axis + shape.ndim : axis;
   int64_t range = shape.dim[at];
   for (int i = 0; i < shape.ndim; i++)
-    if (chance(m, 30) && shape.dim[i] > 1) shape.dim[i] -= below(m, 2);
-  shape.dim[at] = 1 + below(m, 4);
+    if (happens(m, 30) && shape.dim[i] > 1) shape.dim[i] -= draw(m, 2);
+  shape.dim[at] = 1 + draw(m, 4);
   s->in[1] = places(m, &shape, range, GRAPH_UPWARD);
   s->whole[0] = axis;
   s->ins = 2;
@@ -266,17 +265,17 @@ GRAPH_CHOOSER(gather) {
 
 GRAPH_CHOOSER(scatter) {
   if (!graph_choose_gather(m, s)) return false;
-  s->in[2] = graph_some_leaf(m, GRAPH_FACT(m, s->in[0])->dtype, SHAPE(m, s->in[1]), 0);
+  s->in[2] = graph_some_leaf(m, GRAPH_FACT(m, s->in[0])->dtype, GRAPH_SHAPE(m, s->in[1]), 0);
   s->ins = 3;
   return s->in[2] >= 0;
 }
 
 GRAPH_CHOOSER(multinomial) {
-  tg_shape shape = {1, {2 + below(m, 4)}};
-  if (chance(m, 40)) insert_dim(&shape, 0, 1 + below(m, 3));
+  tg_shape shape = {1, {2 + draw(m, 4)}};
+  if (happens(m, 40)) insert_dim(&shape, 0, 1 + draw(m, 3));
   s->in[0] = graph_leaf(m, TG_FLOAT32, &shape, GRAPH_POSITIVE, 0);
-  s->whole[0] = below(m, 1000);
-  s->whole[1] = 1 + below(m, 5);
+  s->whole[0] = draw(m, 1000);
+  s->whole[1] = 1 + draw(m, 5);
   s->ins = 1;
   return s->in[0] >= 0;
 }
@@ -285,19 +284,20 @@ GRAPH_CHOOSER(multinomial) {
 
 static int like(graph_maker *m, int value, const tg_shape *shape) {
   tg_dtype own = GRAPH_FACT(m, value)->dtype;
-  return graph_some_leaf(m, chance(m, 85) ? own : graph_some_dtype(m, 0), shape, 0);
+  return graph_some_leaf(m, happens(m, 85) ? own : graph_some_dtype(m, 0), shape, 0);
 }
 
 GRAPH_CHOOSER(matmul) {
   if (!graph_choose_one(m, s)) return false;
-  tg_shape shape = *SHAPE(m, s->in[0]);
-  int64_t depth = shape.dim[shape.ndim - 1], columns = chance(m, 20) ? 16 + below(m, 30) : below(m, 6);
+  tg_shape shape = *GRAPH_SHAPE(m, s->in[0]);
+  int64_t depth = shape.dim[shape.ndim - 1];
+  int64_t columns = happens(m, 20) ? 16 + draw(m, 30) : draw(m, 6);
   if (shape.ndim > 1) {
     shape.dim[shape.ndim - 2] = depth;
-    shape.dim[shape.ndim - 1] = columns + (columns == 0 && chance(m, 90));
+    shape.dim[shape.ndim - 1] = columns + (columns == 0 && happens(m, 90));
   }
   for (int i = 0; i + 2 < shape.ndim; i++)
-    if (chance(m, 30)) shape.dim[i] = 1;
+    if (happens(m, 30)) shape.dim[i] = 1;
   s->in[1] = like(m, s->in[0], &shape);
   s->ins = 2;
   return s->in[1] >= 0;
@@ -305,9 +305,9 @@ GRAPH_CHOOSER(matmul) {
 
 GRAPH_CHOOSER(linear) {
   if (!graph_choose_one(m, s)) return false;
-  int64_t depth = SHAPE(m, s->in[0])->dim[SHAPE(m, s->in[0])->ndim - 1];
-  tg_shape weight = TG_SHAPE(depth, 1 + below(m, 7)), bias = TG_SHAPE(weight.dim[1]);
-  if (chance(m, 20)) remove_dim(&weight, 1), bias = weight;
+  int64_t depth = GRAPH_SHAPE(m, s->in[0])->dim[GRAPH_SHAPE(m, s->in[0])->ndim - 1];
+  tg_shape weight = TG_SHAPE(depth, 1 + draw(m, 7)), bias = TG_SHAPE(weight.dim[1]);
+  if (happens(m, 20)) remove_dim(&weight, 1), bias = weight;
   s->in[1] = like(m, s->in[0], &weight);
   s->in[2] = graph_is(s, "linear_bias") ? like(m, s->in[0], &bias) : -1;
   s->ins = s->in[2] >= 0 ? 3 : 2;
@@ -317,39 +317,40 @@ GRAPH_CHOOSER(linear) {
 /* [N, C, H...], out of the values or new. */
 static int image(graph_maker *m, unsigned want) {
   int value = graph_pick(m, want | GRAPH_W_PAIR | GRAPH_W_SOME | GRAPH_W_LITTLE);
-  if (value >= 0 && SHAPE(m, value)->ndim >= 3 && SHAPE(m, value)->ndim <= 5) return value;
-  const int64_t wide = chance(m, 25) ? 12 : 6;
-  tg_shape shape = TG_SHAPE(1 + below(m, 2), 1 + below(m, 4), 2 + below(m, wide));
-  if (chance(m, 75)) insert_dim(&shape, 3, 2 + below(m, wide));
-  if (chance(m, 8)) insert_dim(&shape, shape.ndim, 2 + below(m, 2));
+  int rank = value < 0 ? 0 : GRAPH_SHAPE(m, value)->ndim;
+  if (rank >= 3 && rank <= 5) return value;
+  const int64_t wide = happens(m, 25) ? 12 : 6;
+  tg_shape shape = TG_SHAPE(1 + draw(m, 2), 1 + draw(m, 4), 2 + draw(m, wide));
+  if (happens(m, 75)) insert_dim(&shape, 3, 2 + draw(m, wide));
+  if (happens(m, 8)) insert_dim(&shape, shape.ndim, 2 + draw(m, 2));
   return graph_some_leaf(m, graph_some_dtype(m, want), &shape, want);
 }
 
 static int64_t group_count(graph_maker *m, int64_t channels) {
-  int64_t groups = chance(m, 30) ? 1 + below(m, channels) : 1;
+  int64_t groups = happens(m, 30) ? 1 + draw(m, channels) : 1;
   return channels % groups ? 1 : groups;
 }
 
 static void paddings(graph_maker *m, tg_ints *l, int axes) {
   l->ndim = 0;
-  if (chance(m, 40)) return;
-  l->ndim = chance(m, 30) ? 2 * axes : 1;
-  for (int i = 0; i < l->ndim; i++) l->dim[i] = below(m, 3);
+  if (happens(m, 40)) return;
+  l->ndim = happens(m, 30) ? 2 * axes : 1;
+  for (int i = 0; i < l->ndim; i++) l->dim[i] = draw(m, 3);
 }
 
 GRAPH_CHOOSER(conv) {
   s->in[0] = image(m, 0);
   if (s->in[0] < 0) return false;
-  tg_shape x = *SHAPE(m, s->in[0]), w = x;
+  tg_shape x = *GRAPH_SHAPE(m, s->in[0]), w = x;
   int axes = x.ndim - 2;
-  s->whole[0] = 1 + below(m, 2) * chance(m, 40);
-  s->whole[1] = 1 + below(m, 2) * chance(m, 25);
+  s->whole[0] = 1 + draw(m, 2) * happens(m, 40);
+  s->whole[1] = 1 + draw(m, 2) * happens(m, 25);
   s->whole[2] = group_count(m, x.dim[1]);
   paddings(m, &s->list[0], axes);
   s->list[1] = TG_INTS(s->whole[0]);
-  w.dim[0] = s->whole[2] * (1 + below(m, 4));
+  w.dim[0] = s->whole[2] * (1 + draw(m, 4));
   w.dim[1] = x.dim[1] / s->whole[2];
-  for (int i = 2; i < w.ndim; i++) w.dim[i] = 1 + below(m, 3);
+  for (int i = 2; i < w.ndim; i++) w.dim[i] = 1 + draw(m, 3);
   tg_shape bias = TG_SHAPE(w.dim[0]);
   s->in[1] = like(m, s->in[0], &w);
   s->in[2] = graph_is(s, "conv2d_bias") ? like(m, s->in[0], &bias) : -1;
@@ -359,11 +360,11 @@ GRAPH_CHOOSER(conv) {
 
 GRAPH_CHOOSER(conv_transpose) {
   if (!graph_choose_conv(m, s)) return false;
-  tg_shape x = *SHAPE(m, s->in[0]), w = *SHAPE(m, s->in[1]);
+  tg_shape x = *GRAPH_SHAPE(m, s->in[0]), w = *GRAPH_SHAPE(m, s->in[1]);
   w.dim[0] = x.dim[1];
-  w.dim[1] = 1 + below(m, 3);
-  s->list[0] = chance(m, 50) ? TG_INTS(below(m, 2)) : TG_SCALAR;
-  s->list[1] = s->whole[0] > 1 && chance(m, 40) ? TG_INTS(1) : TG_SCALAR;
+  w.dim[1] = 1 + draw(m, 3);
+  s->list[0] = happens(m, 50) ? TG_INTS(draw(m, 2)) : TG_SCALAR;
+  s->list[1] = s->whole[0] > 1 && happens(m, 40) ? TG_INTS(1) : TG_SCALAR;
   s->in[1] = like(m, s->in[0], &w);
   return s->in[1] >= 0;
 }
@@ -372,17 +373,17 @@ GRAPH_CHOOSER(pool) {
   s->in[0] = image(m, graph_ops[s->op].want);
   s->ins = 1;
   if (s->in[0] < 0) return false;
-  int axes = SHAPE(m, s->in[0])->ndim - 2;
+  int axes = GRAPH_SHAPE(m, s->in[0])->ndim - 2;
   s->list[0].ndim = axes > 2 ? 2 : axes;
-  for (int i = 0; i < s->list[0].ndim; i++) s->list[0].dim[i] = 1 + below(m, 3);
-  s->list[1] = chance(m, 50) ? TG_INTS(1 + below(m, 3)) : TG_SCALAR;
-  s->whole[0] = 1 + below(m, 2) * chance(m, 25);
+  for (int i = 0; i < s->list[0].ndim; i++) s->list[0].dim[i] = 1 + draw(m, 3);
+  s->list[1] = happens(m, 50) ? TG_INTS(1 + draw(m, 3)) : TG_SCALAR;
+  s->whole[0] = 1 + draw(m, 2) * happens(m, 25);
   return true;
 }
 
 GRAPH_CHOOSER(batchnorm) {
   if (!graph_choose_one(m, s)) return false;
-  tg_shape shape = TG_SHAPE(SHAPE(m, s->in[0])->dim[1]);
+  tg_shape shape = TG_SHAPE(GRAPH_SHAPE(m, s->in[0])->dim[1]);
   tg_dtype dtype = GRAPH_FACT(m, s->in[0])->dtype;
   for (s->ins = 1; s->ins < 4; s->ins++)
     if ((s->in[s->ins] = graph_leaf(m, dtype, &shape, GRAPH_POSITIVE, 0)) < 0) return false;
@@ -391,22 +392,22 @@ GRAPH_CHOOSER(batchnorm) {
 
 GRAPH_CHOOSER(attention) {
   if (!graph_choose_one(m, s)) return false;
-  tg_shape q = *SHAPE(m, s->in[0]), k = q, v, mask = TG_SHAPE(q.dim[q.ndim - 2], 0);
+  tg_shape q = *GRAPH_SHAPE(m, s->in[0]), k = q, v, mask = TG_SHAPE(q.dim[q.ndim - 2], 0);
   tg_dtype dtype = GRAPH_FACT(m, s->in[0])->dtype;
-  mask.dim[1] = k.dim[k.ndim - 2] = 1 + below(m, 5);
+  mask.dim[1] = k.dim[k.ndim - 2] = 1 + draw(m, 5);
   v = k;
-  v.dim[v.ndim - 1] = 1 + below(m, 4);
+  v.dim[v.ndim - 1] = 1 + draw(m, 4);
   s->in[1] = graph_leaf(m, dtype, &k, GRAPH_EIGHTHS, 0);
   s->in[2] = s->in[1] < 0 ? -1 : graph_leaf(m, dtype, &v, GRAPH_EIGHTHS, 0);
   s->in[3] = s->in[2] < 0 ? -1 : graph_leaf(m, TG_BOOL, &mask, GRAPH_BITS, 0);
   s->ins = graph_is(s, "attention_mask") ? 4 : 3;
-  s->whole[0] = chance(m, 50);
+  s->whole[0] = happens(m, 50);
   return s->in[3] >= 0;
 }
 
 GRAPH_CHOOSER(bce) {
   if (!graph_choose_one(m, s)) return false;
-  tg_shape shape = *SHAPE(m, s->in[0]);
+  tg_shape shape = *GRAPH_SHAPE(m, s->in[0]);
   if (graph_count(&shape) > 2000) return false;
   s->in[1] = graph_leaf(m, GRAPH_FACT(m, s->in[0])->dtype, &shape, GRAPH_BITS, 0);
   s->ins = 2;
@@ -415,7 +416,7 @@ GRAPH_CHOOSER(bce) {
 
 GRAPH_CHOOSER(labels) {
   if (!graph_choose_one(m, s)) return false;
-  tg_shape shape = *SHAPE(m, s->in[0]);
+  tg_shape shape = *GRAPH_SHAPE(m, s->in[0]);
   int64_t classes = shape.dim[--shape.ndim];
   s->in[1] = graph_leaf(m, TG_UINT8, &shape, GRAPH_PLACES, classes);
   s->ins = 2;

@@ -168,6 +168,7 @@ double graph_some_number(graph_maker *m);
 int graph_some_axis(graph_maker *m, int value);
 #define GRAPH_CHOOSER(name) bool graph_choose_##name(graph_maker *m, graph_step *s)
 #define GRAPH_FACT(m, i) (&(m)->g->step[i].fact)
+#define GRAPH_SHAPE(m, i) (&GRAPH_FACT(m, i)->shape)
 GRAPH_CHOOSER(one);
 
 /* Seeds from here on give graphs of one idiom alone, seed % GRAPH_IDIOMS. */

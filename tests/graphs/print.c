@@ -57,7 +57,8 @@ static const char *element_type(tg_dtype d) {
 }
 
 static void print_element(FILE *to, const graph_step *s, int64_t i) {
-  if (s->dtype == TG_FLOAT32 || s->dtype == TG_FLOAT64) print_real(to, graph_get(s->data, s->dtype, i));
+  if (s->dtype == TG_FLOAT32 || s->dtype == TG_FLOAT64)
+    print_real(to, graph_get(s->data, s->dtype, i));
   else if (s->dtype == TG_FLOAT16 || s->dtype == TG_BFLOAT16)
     fprintf(to, "0x%04x", ((const uint16_t *)s->data)[i]);
   else if (s->dtype == TG_UINT64)
