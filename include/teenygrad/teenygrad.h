@@ -446,7 +446,8 @@ int64_t tg_item_int(tg_tensor *t);
 int64_t tg_to_string(tg_tensor *t, char *out, size_t size);
 
 /* Makes `t` stand for the value of `value` (same shape, dtype and device, no
- * gradient attached). What was computed from t before keeps the old value; the
+ * gradient attached). What was computed from t before keeps the old value (but a
+ * call that has nothing to do, like a cast to t's own dtype, returned t itself); the
  * old memory is freed when nothing needs it any more, and stays valid when
  * realizing the new value fails. Returns t. */
 tg_tensor *tg_assign(tg_tensor *t, tg_tensor *value);

@@ -356,6 +356,7 @@ void tg_runtime_shutdown(void) {
   tg_tiers_finish();
   tg_tiers_stop();
   for (tg_plan *old; (old = take_oldest(0, 0));) put_plan(old);
+  tg_tiers_drop();
   tg_c_cache_end();
   tg_threads_stop();
 }

@@ -12,11 +12,18 @@
  * that is missing, fails or hangs: the built-in backend goes on, and one line at
  * DEBUG=1 says why.
  *
- * One thread compiles, one unit at a time, and sleeps otherwise. It takes nothing
- * but its lock and the lock of the programs, so it holds nobody up; a step never
- * waits for it. Only the end of the library does, for as long as compiling has gone
- * on already: else a program shorter than its compiler would start anew each time,
- * and never find anything in the cache.
+ * One thread compiles, one unit at a time, and sleeps otherwise. Of the plans that
+ * wait it takes the one that has been run most often, of equals the newest. A batch
+ * that waits belongs to its plan and goes with it: so no more of them wait than there
+ * are plans, however many shapes a program meets. It holds no text either; that is
+ * rendered again when its turn comes.
+ *
+ * The thread takes nothing but its lock and the lock of the programs, so it holds nobody
+ * up; a step never waits for it. Only the end of the library does, for as long as
+ * compiling has gone on already: else a program shorter than its compiler would start
+ * anew each time, and never find anything in the cache. When the thread is stopped for
+ * a fork, what it was compiling waits again. The child of a fork has no such thread: it
+ * starts one of its own.
  */
 #if !defined(_POSIX_C_SOURCE)
 #define _POSIX_C_SOURCE 200809L
@@ -34,19 +41,23 @@
 typedef enum tg_jit_mode { JIT_OFF, JIT_ASYNC, JIT_SYNC } tg_jit_mode;
 
 typedef struct tg_batch {
-  tg_unit *unit;
   tg_program **program; /* a reference to each; kernel i of the unit is for program i */
   int count;
-  struct tg_batch *next;
+  int64_t runs, order;  /* of its plan since it waits; when it began to */
+  tg_plan *plan;        /* that it belongs to; NULL: it stands for itself */
+  bool queued;
+  struct tg_batch *before, *after;
 } tg_batch;
 
 static pthread_mutex_t tiers_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t tiers_work = PTHREAD_COND_INITIALIZER;
-static tg_batch *tiers_first, **tiers_last = &tiers_first;
+static pthread_once_t tiers_forks = PTHREAD_ONCE_INIT;
+static tg_batch *tiers_queue;
+static int64_t tiers_order;
 static tg_unit *tiers_now; /* being compiled */
 static pthread_t tiers_thread;
 static bool tiers_started, tiers_ending;
-static double tiers_since; /* when the first of the units that wait was queued */
+static double tiers_since; /* when the first of those that wait was queued */
 
 static tg_jit_mode tiers_mode(void) {
   const char *text = getenv("TG_JIT");
@@ -67,7 +78,6 @@ static void tiers_say(const tg_batch *b, const tg_c_why *why, const char *what, 
 static void free_batch(tg_batch *b) {
   if (!b) return;
   for (int i = 0; i < b->count; i++) tg_program_put(b->program[i]);
-  tg_unit_release(b->unit);
   tg_free(b->program);
   tg_free(b);
 }
@@ -85,11 +95,11 @@ static bool in_batch(const tg_batch *b, const tg_program *p) {
 
 /* Renders the kernels of the plan that have no generated code. 0: done, also if
  * there is none; -1: out of memory. */
-static int fill_batch(tg_batch *b, tg_plan *plan) {
+static int fill_batch(tg_batch *b, tg_unit *unit, tg_plan *plan) {
   for (int64_t i = 0; i < plan->actions; i++) {
     tg_program *p = plan->action[i].program;
     if (!waits(p) || in_batch(b, p)) continue;
-    tg_c_rendered done = tg_unit_add(b->unit, p->kernel, b->count);
+    tg_c_rendered done = tg_unit_add(unit, p->kernel, b->count);
     if (done == TG_C_FAILED) return -1;
     if (done == TG_C_DECLINED) atomic_store(&p->settled, true);
     if (done != TG_C_DONE) continue;
@@ -99,32 +109,46 @@ static int fill_batch(tg_batch *b, tg_plan *plan) {
   return 0;
 }
 
-static tg_batch *new_batch(tg_plan *plan) {
+static tg_batch *new_batch(tg_plan *plan, tg_unit *unit) {
   tg_batch *b = tg_alloc_zero(sizeof *b);
   if (!b) return NULL;
-  b->unit = tg_unit_new();
   b->program = tg_alloc((size_t)plan->actions * sizeof(tg_program *) + 1);
-  if (b->unit && b->program && fill_batch(b, plan) == 0) return b;
+  if (unit && b->program && fill_batch(b, unit, plan) == 0) return b;
   free_batch(b);
   return NULL;
 }
 
-static void adopt_batch(const tg_batch *b) {
-  for (int i = 0; i < b->count && i < b->unit->table->count; i++)
-    tg_program_adopt(b->program[i], b->unit, b->unit->table->kernel[i]);
+/* The unit of a batch that has waited: the same text, and so the same name. NULL: no
+ * memory, or why. */
+static tg_unit *unit_again(const tg_batch *b, tg_c_why *why) {
+  tg_unit *unit = tg_unit_new();
+  bool good = unit != NULL;
+  for (int i = 0; good && i < b->count; i++)
+    good = tg_unit_add(unit, b->program[i]->kernel, i) == TG_C_DONE;
+  if (good && tg_unit_seal(unit, b->count, why)) return unit;
+  tg_unit_release(unit);
+  return NULL;
+}
+
+static void adopt_batch(const tg_batch *b, tg_unit *unit) {
+  for (int i = 0; i < b->count && i < unit->table->count; i++)
+    tg_program_adopt(b->program[i], unit, unit->table->kernel[i]);
 }
 
 static void settle_batch(const tg_batch *b) {
   for (int i = 0; i < b->count; i++) atomic_store(&b->program[i]->settled, true);
 }
 
-/* Compiles and loads; what cannot be had is settled. */
-static void build_batch(tg_batch *b, bool background) {
+/* Compiles and loads; what cannot be had is settled. false: it was stopped. */
+static bool build_batch(const tg_batch *b, tg_unit *unit, bool background) {
   tg_c_why why = {{0}};
   double start = tg_seconds();
-  if (tg_unit_build(b->unit, background, &why)) adopt_batch(b);
+  bool done = tg_unit_build(unit, background, &why);
+  if (done) adopt_batch(b, unit);
+  else if (atomic_load(&unit->stop)) return false;
   else settle_batch(b);
   tiers_say(b, &why, "compiled", tg_seconds() - start);
+  return true;
 }
 
 /* ---- a new plan */
@@ -135,34 +159,36 @@ static bool any_waits(const tg_plan *plan) {
   return any;
 }
 
-static int start_batch(tg_plan *plan, tg_jit_mode mode) {
+/* Loads or compiles the unit, or leaves the batch with the plan. */
+static void place_batch(tg_plan *plan, tg_batch *b, tg_unit *unit, tg_jit_mode mode) {
   tg_c_why why = {{0}};
   double start = tg_seconds();
-  tg_batch *b = new_batch(plan);
-  if (!b) return -1;
-  if (!b->count) {
-    free_batch(b);
-    return 0;
-  }
-  bool sealed = tg_unit_seal(b->unit, b->count, &why);
-  if (tg_debug() >= 4 && b->unit->text.at) fputs(b->unit->text.at, stderr);
-  if (sealed && tg_unit_find(b->unit, &why)) {
-    adopt_batch(b);
+  bool sealed = tg_unit_seal(unit, b->count, &why);
+  if (tg_debug() >= 4 && unit->text.at) fputs(unit->text.at, stderr);
+  if (sealed && tg_unit_find(unit, &why)) {
+    adopt_batch(b, unit);
     tiers_say(b, NULL, "loaded from the cache", tg_seconds() - start);
   } else if (sealed && mode == JIT_SYNC) {
-    build_batch(b, false);
+    build_batch(b, unit, false);
   } else if (sealed) {
     plan->batch = b;
-    return 0;
+    b->plan = plan;
+    return;
   } else {
-    bool memory = !b->unit->text.failed;
     settle_batch(b);
     tiers_say(b, &why, "", 0);
-    free_batch(b);
-    return memory ? 0 : -1;
   }
   free_batch(b);
-  return 0;
+}
+
+static int start_batch(tg_plan *plan, tg_jit_mode mode) {
+  tg_unit *unit = tg_unit_new();
+  tg_batch *b = unit ? new_batch(plan, unit) : NULL;
+  bool memory = b && !unit->text.failed;
+  if (memory && b->count) place_batch(plan, b, unit, mode);
+  else free_batch(b);
+  tg_unit_release(unit);
+  return memory ? 0 : -1;
 }
 
 int tg_tiers_plan(tg_plan *plan) {
@@ -175,63 +201,126 @@ int tg_tiers_plan(tg_plan *plan) {
   return 0;
 }
 
+/* ---- what waits; under the lock */
+
+static void tiers_enter(tg_batch *b) {
+  if (!tiers_queue && !tiers_now) tiers_since = tg_seconds();
+  b->queued = true;
+  b->order = ++tiers_order;
+  b->before = NULL;
+  b->after = tiers_queue;
+  if (b->after) b->after->before = b;
+  tiers_queue = b;
+}
+
+static void tiers_leave(tg_batch *b) {
+  if (b->before) b->before->after = b->after;
+  else tiers_queue = b->after;
+  if (b->after) b->after->before = b->before;
+  b->queued = false;
+}
+
+/* Run most often, of equals the newest: that stands first. */
+static tg_batch *tiers_choose(void) {
+  tg_batch *best = tiers_queue;
+  for (tg_batch *b = tiers_queue; b; b = b->after)
+    if (b->runs > best->runs) best = b;
+  if (!best) return NULL;
+  tiers_leave(best);
+  if (best->plan) best->plan->batch = NULL;
+  best->plan = NULL;
+  return best;
+}
+
 /* ---- the thread */
 
 static tg_batch *next_batch(void) {
   pthread_mutex_lock(&tiers_lock);
-  tiers_now = NULL;
-  while (!tiers_first && !tiers_ending) pthread_cond_wait(&tiers_work, &tiers_lock);
-  tg_batch *b = tiers_ending ? NULL : tiers_first;
-  if (b) {
-    tiers_first = b->next;
-    if (!tiers_first) tiers_last = &tiers_first;
-    tiers_now = b->unit;
-  }
+  while (!tiers_queue && !tiers_ending) pthread_cond_wait(&tiers_work, &tiers_lock);
+  tg_batch *b = tiers_ending ? NULL : tiers_choose();
   pthread_mutex_unlock(&tiers_lock);
   return b;
+}
+
+/* The unit at work, which tg_tiers_stop may stop; NULL: none. */
+static void tiers_work_on(tg_unit *unit) {
+  pthread_mutex_lock(&tiers_lock);
+  tiers_now = unit;
+  if (unit && tiers_ending) atomic_store(&unit->stop, true);
+  pthread_mutex_unlock(&tiers_lock);
+}
+
+/* Renders and compiles; false: it was stopped, and waits again. */
+static bool work_off(tg_batch *b) {
+  tg_c_why why = {{0}};
+  tg_unit *unit = unit_again(b, &why);
+  bool done = true;
+  if (!unit) {
+    settle_batch(b);
+    tiers_say(b, &why, "", 0);
+  } else {
+    tiers_work_on(unit);
+    if (tg_unit_find(unit, &why)) adopt_batch(b, unit);
+    else done = build_batch(b, unit, true);
+    tiers_work_on(NULL);
+  }
+  tg_unit_release(unit);
+  return done;
 }
 
 static void *compile_batches(void *unused) {
   (void)unused;
   for (tg_batch *b; (b = next_batch());) {
-    build_batch(b, true);
+    if (work_off(b)) {
+      free_batch(b);
+      continue;
+    }
     pthread_mutex_lock(&tiers_lock);
-    tiers_now = NULL;
+    tiers_enter(b);
     pthread_mutex_unlock(&tiers_lock);
-    free_batch(b);
   }
   tg_thread_clean();
   return NULL;
 }
 
+/* Around a fork nobody changes the queue; the child has no thread, and what that was
+ * working on stays the parent's. */
+static void before_fork(void) { pthread_mutex_lock(&tiers_lock); }
+static void after_fork(void) { pthread_mutex_unlock(&tiers_lock); }
+static void in_child(void) {
+  tiers_started = tiers_ending = false;
+  tiers_now = NULL;
+  tiers_work = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+  pthread_mutex_unlock(&tiers_lock);
+}
+static void watch_forks(void) { pthread_atfork(before_fork, after_fork, in_child); }
+
 void tg_tiers_again(tg_plan *plan) {
+  pthread_once(&tiers_forks, watch_forks);
   pthread_mutex_lock(&tiers_lock);
   tg_batch *b = plan->batch;
-  plan->batch = NULL;
-  if (b && !tiers_started && !tiers_ending)
-    tiers_started = pthread_create(&tiers_thread, NULL, compile_batches, NULL) == 0;
-  bool queued = b && tiers_started && !tiers_ending;
-  if (queued) {
-    if (!tiers_first && !tiers_now) tiers_since = tg_seconds();
-    *tiers_last = b;
-    tiers_last = &b->next;
+  if (b) b->runs++;
+  if (b && !b->queued) {
+    tiers_enter(b);
     pthread_cond_signal(&tiers_work);
   }
+  if (tiers_queue && !tiers_started && !tiers_ending)
+    tiers_started = pthread_create(&tiers_thread, NULL, compile_batches, NULL) == 0;
   pthread_mutex_unlock(&tiers_lock);
-  if (b && !queued) free_batch(b);
 }
 
 void tg_tiers_forget(tg_plan *plan) {
   pthread_mutex_lock(&tiers_lock);
   tg_batch *b = plan->batch;
   plan->batch = NULL;
+  if (b && b->queued) tiers_leave(b);
   pthread_mutex_unlock(&tiers_lock);
   free_batch(b);
 }
 
 static bool tiers_busy(double *since) {
   pthread_mutex_lock(&tiers_lock);
-  bool busy = tiers_started && (tiers_first || tiers_now);
+  bool busy = tiers_started && (tiers_queue || tiers_now);
   *since = tiers_since;
   pthread_mutex_unlock(&tiers_lock);
   return busy;
@@ -256,13 +345,24 @@ void tg_tiers_stop(void) {
   pthread_mutex_unlock(&tiers_lock);
   if (started) pthread_join(tiers_thread, NULL);
   pthread_mutex_lock(&tiers_lock);
-  tg_batch *left = tiers_first;
-  tiers_first = NULL;
-  tiers_last = &tiers_first;
   tiers_started = tiers_ending = false;
   pthread_mutex_unlock(&tiers_lock);
-  for (tg_batch *next; left; left = next) {
-    next = left->next;
-    free_batch(left);
+}
+
+void tg_tiers_drop(void) {
+  for (;;) {
+    pthread_mutex_lock(&tiers_lock);
+    tg_batch *b = tiers_choose();
+    pthread_mutex_unlock(&tiers_lock);
+    if (!b) return;
+    free_batch(b);
   }
+}
+
+int64_t tg_tiers_waiting(void) {
+  int64_t count = 0;
+  pthread_mutex_lock(&tiers_lock);
+  for (tg_batch *b = tiers_queue; b; b = b->after) count++;
+  pthread_mutex_unlock(&tiers_lock);
+  return count;
 }

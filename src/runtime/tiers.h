@@ -10,6 +10,8 @@ int tg_tiers_plan(tg_plan *plan);
 void tg_tiers_again(tg_plan *plan);
 void tg_tiers_forget(tg_plan *plan); /* the plan is freed */
 void tg_tiers_finish(void);          /* lets what is being compiled come to its end, or gives up */
-void tg_tiers_stop(void);            /* ends compiler and thread */
+void tg_tiers_stop(void);            /* ends compiler and thread; what waits goes on waiting */
+void tg_tiers_drop(void);            /* lets go of what waits */
+int64_t tg_tiers_waiting(void);      /* how many plans wait for the compiler */
 
 #endif
