@@ -1127,7 +1127,7 @@ static void run_case(const unit_case *c, const tg_c_kernel *code) {
 static int unit_images, unit_dots; /* kernels whose lanes run over an image, along K (c/image.c) */
 
 static void run_unit(void) {
-  tg_c_why why = {{0}};
+  tg_c_why why = {0};
   if (!unit) return;
   for (const char *at = unit->text.at; (at = strstr(at, "b = image + ")); at++) unit_images++;
   for (const char *at = unit->text.at; (at = strstr(at, "i64 *columns = ")); at++) unit_dots++;

@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
@@ -24,6 +25,7 @@
 
 #include "backend/c/unit.h"
 #include "runtime/threads.h"
+#include "runtime/tiers.h"
 
 extern char **environ;
 
@@ -337,12 +339,12 @@ TEST(c_unit_damaged) {
 /* Whole by its seal, but something else. */
 static void impostor(const char *source, const char *path) {
   char name[65], made[TG_C_PATH];
-  tg_c_why why = {{0}};
+  tg_c_why why = {0};
   _Atomic bool stop = false;
   FILE *f = fopen(PLACE "/made.c", "w");
   CHECK(f && fputs(source, f) >= 0 && fclose(f) == 0);
   snprintf(name, sizeof name, "%s", strrchr(path, '/') + 1);
-  test_check(tg_c_compile(PLACE "/made.c", FOLDER "/made.so", PLACE "/made.log", false, &stop, &why) &&
+  test_check(tg_c_compile(PLACE "/made.c", FOLDER "/made.so", false, &stop, &why) &&
                  tg_c_cache_keep(FOLDER "/made.so", name, made, &why),
              __FILE__, __LINE__, "%s", why.text);
 }
@@ -362,6 +364,31 @@ TEST(c_unit_impostor) {
   impostor("const struct { int abi, count; void *all; } tg_c_unit = {999, 1, 0};\n", path);
   takes(1, 0, true);
   leaves(1);
+  end();
+}
+
+/* What else may stand under the name of a unit: nothing is waited for, and the unit is
+ * made. Only a folder that is not empty stays, and keeps it from its place. */
+TEST(c_unit_no_plain_file) {
+  char path[4096], inside[4200];
+  begin();
+  mode("sync", NULL);
+  takes(1, 0, true);
+  leaves(1);
+  unit_path(path);
+  snprintf(inside, sizeof inside, "%s/inside", path);
+  for (int kind = 0; kind < 5; kind++) {
+    mode("sync", NULL);
+    CHECK_INT(unlink(path), 0);
+    if (kind == 0) CHECK_INT(mkfifo(path, 0600), 0);
+    if (kind == 1) CHECK_INT(symlink("/dev/zero", path), 0);
+    if (kind == 2) CHECK_INT(symlink("nowhere", path), 0);
+    if (kind >= 3) CHECK_INT(mkdir(path, 0700), 0);
+    if (kind == 4) CHECK_INT(mkdir(inside, 0700), 0);
+    takes(1, 0, kind < 4);
+    leaves(1);
+  }
+  rmdir(inside);
   end();
 }
 
@@ -461,7 +488,7 @@ static void compiler(const char *script) {
 
 /* Why a unit cannot be had. */
 static void because(const char *part) {
-  tg_c_why why = {{0}};
+  tg_c_why why = {0};
   tg_unit *u = tg_unit_new();
   CHECK(u != NULL);
   bool good = u && tg_unit_seal(u, 0, &why) && tg_unit_build(u, false, &why);
@@ -526,6 +553,62 @@ TEST(c_compiler_hangs) {
   end();
 }
 
+/* One that never stops printing, or writing, is ended; the disk does not fill. */
+TEST(c_compiler_endless) {
+  bad_compiler("yes error: and so on", 1, "printed more than 16 MB");
+  if (tg_env_int("TG_TEST_SLOW", 0))
+    bad_compiler("while [ \"$1\" != -o ]; do shift; done; cat /dev/zero >\"$2\"", 1,
+                 "wrote more than 256 MB");
+}
+
+/* What it makes is no plain file: not read, not waited for. */
+TEST(c_compiler_makes_a_pipe) {
+  bad_compiler("while [ \"$1\" != -o ]; do shift; done; mkfifo \"$2\"", 1, "failed with status 0");
+}
+
+/* Every word of TG_CC reaches the compiler, however many there are. */
+TEST(c_compiler_many_words) {
+  enum { MANY = 3000 };
+  static char words[MANY * 8 + 200];
+  begin();
+  compiler("n=0; for word; do case $word in -DW*) n=$((n + 1));; esac; done\n"
+           "echo error: $n words, the last ${word}; exit 1");
+  size_t at = (size_t)snprintf(words, sizeof words, "%s", COMPILER);
+  for (int i = 0; i < MANY; i++)
+    at += (size_t)snprintf(words + at, sizeof words - at, " -DW%d", i);
+  mode("sync", words);
+  takes(1, 0, false);
+  because("error: 3000 words");
+  leaves(0);
+  end();
+}
+
+/* The process whose number a compiler wrote down: whether it is there. */
+static bool lives(const char *file) {
+  int id = 0;
+  FILE *f = fopen(file, "r");
+  CHECK(f && fscanf(f, "%d", &id) == 1);
+  if (f) fclose(f);
+  return id > 1 && kill(id, 0) == 0;
+}
+
+/* All that a compiler started ends with it, also what left its process group. */
+TEST(c_compiler_daemon) {
+#ifdef __linux__
+  begin();
+  setenv("TG_CC_TIMEOUT", "1", 1);
+  compiler("setsid sh -c 'echo $$ >" PLACE "/child; sleep 1000' & sleep 1000");
+  mode("sync", COMPILER);
+  takes(1, 0, false);
+  for (int i = 0; i < 2000 && lives(PLACE "/child"); i++) nap(); /* until init has reaped it */
+  CHECK(!lives(PLACE "/child"));
+  leaves(0);
+  end();
+#else
+  CHECK(true);
+#endif
+}
+
 TEST(c_compiler_with_arguments) {
   begin();
   compiler("head -c 1000000 /dev/zero | tr '\\0' x; exec cc \"$@\"");
@@ -549,6 +632,126 @@ TEST(c_shutdown_while_compiling) {
     }
     leaves(0);
   }
+  end();
+}
+
+/* ---- a process that ends without tg_shutdown, and one that forks */
+
+/* Runs in a child process; its status. */
+static int in_child(int (*what)(void)) {
+  int status = -1;
+  tg_stop_threads();
+  pid_t child = fork();
+  if (child == 0) exit(what());
+  CHECK_INT(waitpid(child, &status, 0), child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int only_works(void) {
+  float got[RESULTS];
+  bool good = work(got) && tg_get_counters().kernels_generated > start.kernels_generated;
+  for (int i = 0; i < RESULTS; i++) good = good && fabsf(got[i] - expected[i]) < 1e-5f;
+  return good ? files(TEMP) : 100;
+}
+
+/* Its private folder goes with it; a child has one of its own, and leaves its parent's. */
+TEST(c_private_folder_goes) {
+  begin();
+  setenv("TG_CACHE_DIR", "/proc/nowhere", 1);
+  mode("sync", NULL);
+  CHECK_INT(in_child(only_works), 1);
+  CHECK_INT(files(TEMP), 0);
+  takes(1, 0, true);
+  CHECK_INT(files(TEMP), 1);
+  setenv("TG_CC", "cc -DANOTHER", 1);
+  CHECK_INT(in_child(only_works), 1); /* what its parent compiled is there */
+  CHECK_INT(files(TEMP), 1);
+  leaves(0);
+  end();
+}
+
+/* So does a compiler at work. */
+static int works_twice(void) {
+  float got[RESULTS];
+  bool good = work(got) && work(got);
+  for (int k = 0; k < 12000; k++) {
+    if (access(PLACE "/child", F_OK) == 0) break;
+    nap();
+  }
+  return good && lives(PLACE "/child") ? 0 : 1;
+}
+
+TEST(c_compiler_goes_with_the_process) {
+  begin();
+  compiler("echo $$ >" PLACE "/made; mv " PLACE "/made " PLACE "/child; exec sleep 1000");
+  mode("async", COMPILER);
+  CHECK_INT(in_child(works_twice), 0);
+  CHECK(!lives(PLACE "/child"));
+  CHECK_INT(files(FOLDER), 0);
+  leaves(0);
+  end();
+}
+
+static int nothing(void) { return 0; }
+
+/* A fork while a unit is compiled: it is compiled after all. */
+TEST(c_fork_while_compiling) {
+  float got[RESULTS];
+  begin();
+  compiler("[ -e " PLACE "/again ] || { touch " PLACE "/again; exec sleep 1000; }; exec cc \"$@\"");
+  mode("async", COMPILER);
+  CHECK_OK(work(got));
+  for (int i = 0; i < 12000 && access(PLACE "/again", F_OK) != 0; i++) {
+    CHECK_OK(work(got));
+    nap();
+  }
+  CHECK_INT(in_child(nothing), 0);
+  CHECK_INT(tg_get_counters().kernels_generated, start.kernels_generated);
+  for (int i = 0; i < 24000; i++) {
+    if (tg_get_counters().kernels_generated > start.kernels_generated) break;
+    CHECK_OK(work(got));
+    nap();
+  }
+  takes(0, 0, false); /* they were made once, and serve */
+  CHECK(tg_get_counters().kernels_generated > start.kernels_generated);
+  CHECK_INT(tg_tiers_waiting(), 0);
+  leaves(1);
+  end();
+}
+
+/* ---- more shapes than a compiler can keep up with */
+
+enum { SHAPES = 3000 };
+
+static void shape(int64_t n) {
+  static float zeros[SHAPES];
+  for (int i = 0; i < 2; i++) {
+    TG_SCOPE {
+      double sum = tg_item(tg_sum(tg_add(tg_from(zeros, TG_SHAPE(n)), 1.5)));
+      CHECK_CLOSE(sum, 1.5 * (double)n, 0, 1e-6);
+    }
+  }
+}
+
+/* No more wait than there are plans, and they hold little memory: bytes in use stay. */
+TEST(c_queue_bounded) {
+  int64_t bytes = 0, waiting = 0, most = 0;
+  begin();
+  compiler("exec sleep 1000");
+  mode("async", COMPILER);
+  for (int64_t n = 1; n <= SHAPES; n++) {
+    shape(n);
+    int64_t now = tg_tiers_waiting();
+    if (n == SHAPES / 2) {
+      waiting = now;
+      bytes = tg_get_counters().bytes;
+    }
+    most = now > most ? now : most;
+  }
+  CHECK(waiting > 10);
+  CHECK(most <= waiting + 1);
+  CHECK(tg_get_counters().bytes < bytes + bytes / 10);
+  leaves(0);
   end();
 }
 

@@ -11,6 +11,7 @@
 
 #include <time.h>
 
+#include "runtime/runtime.h"
 #include "runtime/tiers.h"
 
 /* Threads inside kernels, and whether one wants to fork; atomic: without the GIL. */
@@ -51,6 +52,7 @@ static PyObject *finish(PyObject *self, PyObject *unused) {
   (void)self, (void)unused;
   Py_BEGIN_ALLOW_THREADS
   tg_tiers_finish();
+  tg_runtime_leave(); /* a Ctrl-C ends the process without its destructors */
   Py_END_ALLOW_THREADS
   Py_RETURN_NONE;
 }

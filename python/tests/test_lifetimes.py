@@ -291,6 +291,54 @@ def test_fork():
     assert out.stdout == "(400, 400)\n", out.stderr
 
 
+@pytest.mark.parametrize("end", ["pass", "raise SystemExit(0)", "os.kill(os.getpid(), signal.SIGINT)", "fork()"])
+def test_nothing_is_left_without_a_cache_folder(tmp_path, end):
+    """The private folder of generated code goes with the process that made it, however that ends."""
+    unset = {name: "" for name in ("TG_CACHE_DIR", "XDG_CACHE_HOME", "TG_CC")}
+    out = run(f"""
+        import os, signal, sys
+        from teenygrad import Tensor
+        def fork():
+            child = os.fork()
+            if child == 0:
+                x.exp().sum().item()
+                sys.exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            assert len(os.listdir({str(tmp_path)!r})) == 1
+            x.sin().sum().item()
+        x = Tensor.ones(1000, 3).realize()
+        print(x.sum().item(), len(os.listdir({str(tmp_path)!r})), flush=True)
+        {end}
+        """, HOME="/proc/nowhere", TMPDIR=str(tmp_path), TG_JIT="sync", **unset)
+    assert out.stdout == "3000.0 1\n", out.stderr
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_fork_while_kernels_are_compiled(tmp_path):
+    """The compiler that a fork stops is run again: the first hangs, and says that it has been there."""
+    compiler = tmp_path / "compiler"
+    compiler.write_text(f"#!/bin/sh\n[ -e {tmp_path}/here ] || {{ touch {tmp_path}/here; exec sleep 1000; }}\n"
+                        'exec cc "$@"\n')
+    compiler.chmod(0o755)
+    out = run(f"""
+        import os, time
+        from teenygrad import Tensor
+        x = Tensor.ones(50, 50).realize()
+        units = lambda: [name for name in os.listdir({str(tmp_path / "units")!r}) if len(name) == 67]
+        while not os.path.exists({str(tmp_path / "here")!r}): (x * 2 + 1).sum().item()
+        child = os.fork()
+        if child == 0: os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7 and not units()
+        for _ in range(6000):
+            if units(): break
+            assert (x * 2 + 1).sum().item() == 7500
+            time.sleep(0.01)
+        print(len(units()) > 0)
+        """, TG_CC=str(compiler), TG_CACHE_DIR=str(tmp_path / "units"), TG_JIT="async")
+    assert out.stdout == "True\n", out.stderr
+
+
 def test_exit_is_clean():
     out = run("""
         import threading, numpy as np

@@ -352,6 +352,16 @@ void tg_stop_threads(void) {
   tg_threads_stop();
 }
 
+void tg_runtime_leave(void) {
+  tg_tiers_stop();
+  tg_c_cache_end();
+}
+
+/* Also of a process that ends without tg_shutdown, or lets go of the library. */
+#if defined(__GNUC__)
+__attribute__((destructor)) static void end_of_process(void) { tg_runtime_leave(); }
+#endif
+
 void tg_runtime_shutdown(void) {
   tg_tiers_finish();
   tg_tiers_stop();

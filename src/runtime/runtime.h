@@ -34,4 +34,6 @@ void tg_run_enter(void *left);
 bool tg_run_stopped(void);
 /* Frees cached plans and programs, and stops the thread pool. */
 void tg_runtime_shutdown(void);
+/* Leaves no compiler at work and no private folder behind; what is computed stays. */
+void tg_runtime_leave(void);
 #endif

@@ -139,15 +139,15 @@ static void settle_batch(const tg_batch *b) {
   for (int i = 0; i < b->count; i++) atomic_store(&b->program[i]->settled, true);
 }
 
-/* Compiles and loads; what cannot be had is settled. false: it was stopped. */
-static bool build_batch(const tg_batch *b, tg_unit *unit, bool background) {
-  tg_c_why why = {{0}};
+/* Compiles and loads; what cannot be had is settled, but for want of memory where a
+ * caller hears of that. false: it was stopped. */
+static bool build_batch(const tg_batch *b, tg_unit *unit, bool background, tg_c_why *why) {
   double start = tg_seconds();
-  bool done = tg_unit_build(unit, background, &why);
+  bool done = tg_unit_build(unit, background, why);
   if (done) adopt_batch(b, unit);
   else if (atomic_load(&unit->stop)) return false;
-  else settle_batch(b);
-  tiers_say(b, &why, "compiled", tg_seconds() - start);
+  else if (background || !why->memory) settle_batch(b);
+  tiers_say(b, why, "compiled", tg_seconds() - start);
   return true;
 }
 
@@ -159,9 +159,9 @@ static bool any_waits(const tg_plan *plan) {
   return any;
 }
 
-/* Loads or compiles the unit, or leaves the batch with the plan. */
-static void place_batch(tg_plan *plan, tg_batch *b, tg_unit *unit, tg_jit_mode mode) {
-  tg_c_why why = {{0}};
+/* Loads or compiles the unit, or leaves the batch with the plan. false: no memory. */
+static bool place_batch(tg_plan *plan, tg_batch *b, tg_unit *unit, tg_jit_mode mode) {
+  tg_c_why why = {0};
   double start = tg_seconds();
   bool sealed = tg_unit_seal(unit, b->count, &why);
   if (tg_debug() >= 4 && unit->text.at) fputs(unit->text.at, stderr);
@@ -169,23 +169,24 @@ static void place_batch(tg_plan *plan, tg_batch *b, tg_unit *unit, tg_jit_mode m
     adopt_batch(b, unit);
     tiers_say(b, NULL, "loaded from the cache", tg_seconds() - start);
   } else if (sealed && mode == JIT_SYNC) {
-    build_batch(b, unit, false);
+    build_batch(b, unit, false, &why);
   } else if (sealed) {
     plan->batch = b;
     b->plan = plan;
-    return;
-  } else {
+    return true;
+  } else if (!why.memory) {
     settle_batch(b);
     tiers_say(b, &why, "", 0);
   }
   free_batch(b);
+  return !why.memory;
 }
 
 static int start_batch(tg_plan *plan, tg_jit_mode mode) {
   tg_unit *unit = tg_unit_new();
   tg_batch *b = unit ? new_batch(plan, unit) : NULL;
   bool memory = b && !unit->text.failed;
-  if (memory && b->count) place_batch(plan, b, unit, mode);
+  if (memory && b->count) memory = place_batch(plan, b, unit, mode);
   else free_batch(b);
   tg_unit_release(unit);
   return memory ? 0 : -1;
@@ -252,7 +253,7 @@ static void tiers_work_on(tg_unit *unit) {
 
 /* Renders and compiles; false: it was stopped, and waits again. */
 static bool work_off(tg_batch *b) {
-  tg_c_why why = {{0}};
+  tg_c_why why = {0};
   tg_unit *unit = unit_again(b, &why);
   bool done = true;
   if (!unit) {
@@ -261,7 +262,7 @@ static bool work_off(tg_batch *b) {
   } else {
     tiers_work_on(unit);
     if (tg_unit_find(unit, &why)) adopt_batch(b, unit);
-    else done = build_batch(b, unit, true);
+    else done = build_batch(b, unit, true, &why);
     tiers_work_on(NULL);
   }
   tg_unit_release(unit);

@@ -1,11 +1,12 @@
 /* builtin/program: what a kernel is, before deciding how to run it.
  *
  * Every int64 instruction that is affine in the ranges, and cannot wrap on the way
- * (its bounds are known), becomes a row of strides and an offset. A range that is divided by one of its divisors (the gradient of
- * pooling asks for r / 2) is split into two first, and so its quotient and rest are affine
- * too. Then ranges merge: if in every row that anything but index
- * arithmetic looks at, range a moves as far as b does in all its steps, the two
- * are one longer range, and lanes run on where the shape had a seam.
+ * (its bounds are known), becomes a row of strides and an offset. A range that is
+ * divided by one of its divisors (the gradient of pooling asks for r / 2) is split
+ * into two first, and so its quotient and rest are affine too. Then ranges merge: if
+ * in every row that anything but index arithmetic looks at, range a moves as far as b
+ * does in all its steps, the two are one longer range, and lanes run on where the
+ * shape had a seam.
  */
 #include "backend/builtin/builtin.h"
 #include "backend/isa.h"

@@ -3,11 +3,13 @@
  * What lies in it is loaded into the process, so it must be the user's own: a
  * folder of mode 0700, owned by the effective user, no link. One that others own or
  * can write is refused, and a private folder in TMPDIR, removed at the end of the
- * process, takes its place. A unit appears under its name, the hash of all that it
- * was made from, by an atomic rename; two processes that make the same one do the
- * same work twice, no more. At the end of each file stands its length and hash: one
- * that is cut short or damaged is removed and made again. When the folder grows
- * beyond TG_CACHE_MB, what was not used for longest goes.
+ * process, takes its place; a child of that process gets one of its own. A unit
+ * appears under its name, the hash of all that it was made from, by an atomic rename;
+ * two processes that make the same one do the same work twice, no more. At the end of
+ * each file stands its length and hash: one that is cut short or damaged is removed and
+ * made again. When the folder grows beyond TG_CACHE_MB, what was not used for longest
+ * goes. Only plain files are read: a pipe or a link under a unit's name is as good as
+ * nothing there.
  */
 #if !defined(_POSIX_C_SOURCE)
 #define _POSIX_C_SOURCE 200809L
@@ -22,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,7 +35,8 @@ enum { CACHE_SEAL = 8 + 8 + 32 }; /* magic, length, hash */
 
 static pthread_mutex_t cache_lock = PTHREAD_MUTEX_INITIALIZER;
 static char cache_path[TG_C_PATH - 128];
-static bool cache_known, cache_private;
+static bool cache_known;
+static pid_t cache_private; /* whose folder it is, when it is private; or 0 */
 static tg_c_why cache_why;
 
 /* ---- the folder */
@@ -108,12 +112,26 @@ static void cache_open(void) {
     }
   }
   tg_c_why why;
-  cache_private = cache_temporary(cache_path, sizeof cache_path, &why);
-  if (!cache_private) cache_why = why;
+  if (cache_temporary(cache_path, sizeof cache_path, &why)) cache_private = getpid();
+  else cache_why = why;
 }
 
+static void cache_forget(void) {
+  cache_known = false;
+  cache_private = 0;
+  cache_path[0] = cache_why.text[0] = 0;
+}
+
+/* A child finds the lock open, whatever thread the parent forked beside. */
+static void cache_hold(void) { pthread_mutex_lock(&cache_lock); }
+static void cache_let_go(void) { pthread_mutex_unlock(&cache_lock); }
+static void cache_watch_forks(void) { pthread_atfork(cache_hold, cache_let_go, cache_let_go); }
+
 const char *tg_c_cache_folder(tg_c_why *why) {
+  static pthread_once_t forks = PTHREAD_ONCE_INIT;
+  pthread_once(&forks, cache_watch_forks);
   pthread_mutex_lock(&cache_lock);
+  if (cache_private && cache_private != getpid()) cache_forget(); /* the parent's */
   if (!cache_known) cache_open();
   if (!cache_path[0] || cache_why.text[0]) *why = cache_why;
   pthread_mutex_unlock(&cache_lock);
@@ -123,15 +141,15 @@ const char *tg_c_cache_folder(tg_c_why *why) {
 void tg_c_cache_end(void) {
   char path[TG_C_PATH + 256];
   pthread_mutex_lock(&cache_lock);
-  DIR *dir = cache_private ? opendir(cache_path) : NULL;
+  bool own = cache_private && cache_private == getpid();
+  DIR *dir = own ? opendir(cache_path) : NULL;
   for (struct dirent *e; dir && (e = readdir(dir));) {
     snprintf(path, sizeof path, "%s/%s", cache_path, e->d_name);
     unlink(path);
   }
   if (dir) closedir(dir);
-  if (cache_private) rmdir(cache_path);
-  cache_known = cache_private = false;
-  cache_path[0] = cache_why.text[0] = 0;
+  if (own) rmdir(cache_path);
+  cache_forget();
   pthread_mutex_unlock(&cache_lock);
 }
 
@@ -161,22 +179,26 @@ static bool cache_whole(FILE *f, const struct stat *st) {
   return !memcmp(seal, cache_magic, 8) && said == length && !memcmp(seal + 16, hash, 32);
 }
 
+/* Opens a plain file of this user's; what is anything else does not keep us waiting. */
+static FILE *cache_file(const char *path, int how, const char *mode, struct stat *st) {
+  int fd = open(path, how | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return NULL;
+  bool good = fstat(fd, st) == 0 && S_ISREG(st->st_mode) && st->st_uid == geteuid();
+  FILE *f = good ? fdopen(fd, mode) : NULL;
+  if (!f) close(fd);
+  return f;
+}
+
 bool tg_c_cache_find(const char *name, char path[TG_C_PATH]) {
-  tg_c_why why = {{0}};
+  tg_c_why why = {0};
   struct stat st;
   const char *folder = tg_c_cache_folder(&why);
   if (!folder) return false;
   snprintf(path, TG_C_PATH, "%s/%s.so", folder, name);
-  int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0) return false;
-  bool good = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid();
-  FILE *f = good ? fdopen(fd, "rb") : NULL;
-  if (!f) {
-    close(fd);
-    return false;
-  }
-  good = cache_whole(f, &st);
-  if (good) futimens(fd, NULL); /* used now: the oldest go first */
+  FILE *f = cache_file(path, O_RDONLY, "rb", &st);
+  if (!f) return false;
+  bool good = cache_whole(f, &st);
+  if (good) futimens(fileno(f), NULL); /* used now: the oldest go first */
   fclose(f);
   if (!good) unlink(path);
   return good;
@@ -185,9 +207,9 @@ bool tg_c_cache_find(const char *name, char path[TG_C_PATH]) {
 static bool cache_seal(const char *object) {
   unsigned char seal[CACHE_SEAL], hash[32];
   struct stat st;
-  FILE *f = fopen(object, "r+be");
+  FILE *f = cache_file(object, O_RDWR, "r+b", &st);
   if (!f) return false;
-  bool good = fstat(fileno(f), &st) == 0 && cache_hash(f, (uint64_t)st.st_size, hash);
+  bool good = cache_hash(f, (uint64_t)st.st_size, hash);
   memcpy(seal, cache_magic, 8);
   for (int i = 0; good && i < 8; i++)
     seal[8 + i] = (unsigned char)((uint64_t)st.st_size >> (8 * i));
@@ -212,7 +234,8 @@ static void cache_measure(cache_oldest *o, const char *kept) {
   for (struct dirent *e; dir && (e = readdir(dir));) {
     size_t n = strlen(e->d_name);
     snprintf(path, sizeof path, "%s/%s", cache_path, e->d_name);
-    if (n < 4 || strcmp(e->d_name + n - 3, ".so") || lstat(path, &st) != 0) continue;
+    if (n < 4 || strcmp(e->d_name + n - 3, ".so") || lstat(path, &st) != 0 || !S_ISREG(st.st_mode))
+      continue;
     o->total += (int64_t)st.st_size;
     if ((int64_t)st.st_mtime >= o->age || !strcmp(path, kept)) continue;
     o->age = (int64_t)st.st_mtime;
@@ -233,12 +256,15 @@ static void cache_make_room(const char *kept) {
 }
 
 bool tg_c_cache_keep(const char *object, const char *name, char path[TG_C_PATH], tg_c_why *why) {
-  tg_c_why unsafe = {{0}};
+  tg_c_why unsafe = {0};
   const char *folder = tg_c_cache_folder(&unsafe);
   snprintf(path, TG_C_PATH, "%s/%s.so", folder ? folder : "", name);
-  if (folder && cache_seal(object) && rename(object, path) == 0) {
-    cache_make_room(path);
-    return true;
+  if (folder && cache_seal(object)) {
+    rmdir(path); /* an empty folder would be in the way */
+    if (rename(object, path) == 0) {
+      cache_make_room(path);
+      return true;
+    }
   }
   tg_c_because(why, "%.150s cannot be written: %s", path, strerror(errno));
   return false;

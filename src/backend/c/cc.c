@@ -1,11 +1,7 @@
-/* c/cc: finds the system's compiler and runs it.
+/* c/cc: finds the system's compiler and has it make a unit.
  *
- * The compiler is TG_CC, or the first of cc, gcc, clang on the PATH. It runs in a
- * child process and a process group of its own, without a shell, so that all it
- * starts can be ended together: when it takes longer than TG_CC_TIMEOUT seconds, or
- * when the library shuts down. Its output goes to a file, of which the first line
- * that says "error" becomes the reason. Only posix_spawn is used, so nothing of
- * this process runs in the child.
+ * The compiler is TG_CC, or the first of cc, gcc, clang on the PATH; child.c runs it.
+ * Of what it prints, the first line that says "error" becomes the reason.
  */
 #if !defined(_POSIX_C_SOURCE)
 #define _POSIX_C_SOURCE 200809L
@@ -13,28 +9,20 @@
 #ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE
 #endif
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "backend/c/unit.h"
 
-extern char **environ;
-
-enum { CC_WORDS = 16 };
 /* Kernels say what is a vector; looking for more costs time and finds little. */
 static const char *const cc_flags[] = {
     "-O2", "-fno-tree-vectorize", "-fno-tree-slp-vectorize", "-std=gnu11",
     "-ffp-contract=fast", "-fno-math-errno", "-fwrapv", "-fPIC", "-shared", "-w", "-pipe",
     "-x", "c"};
+enum { CC_FLAGS = sizeof cc_flags / sizeof *cc_flags };
 
 /* Two flags: for this machine, or for what TG_ISA says, by names that old compilers know
  * too. The compiler sees the machine itself, this process perhaps less of it (under
@@ -63,6 +51,11 @@ void tg_c_because(tg_c_why *why, const char *format, ...) {
   va_end(args);
 }
 
+void tg_c_no_memory(tg_c_why *why) {
+  tg_c_because(why, "out of memory");
+  why->memory = true;
+}
+
 /* ---- finding it */
 
 static bool cc_is_program(const char *path, struct stat *st) {
@@ -87,39 +80,55 @@ static bool cc_find(const char *name, char path[TG_C_PATH], struct stat *st) {
 
 typedef struct cc_command {
   char path[TG_C_PATH];
-  char given[TG_C_PATH];  /* TG_CC, cut into words */
-  char *word[CC_WORDS];   /* words[0]: the program */
+  char *given;  /* TG_CC, cut into words */
+  char **word;  /* word[0]: the program */
   int words;
   struct stat st;
 } cc_command;
 
+static void cc_free(cc_command *c) {
+  tg_free(c->given);
+  tg_free(c->word);
+  *c = (cc_command){0};
+}
+
 /* TG_CC may have arguments: words separated by spaces. They come after our own, so
- * that TG_CC="gcc -O1" says what it seems to. */
+ * that TG_CC="gcc -O1" says what it seems to. false: no memory. */
 static bool cc_split(cc_command *c, const char *given) {
-  snprintf(c->given, sizeof c->given, "%s", given);
-  for (char *at = c->given; *at && c->words < CC_WORDS;) {
-    at += strspn(at, " \t");
-    if (!*at) break;
+  size_t length = strlen(given);
+  *c = (cc_command){0};
+  c->given = tg_alloc(length + 1);
+  c->word = tg_alloc((length / 2 + 1) * sizeof *c->word);
+  if (!c->given || !c->word) return false;
+  memcpy(c->given, given, length + 1);
+  for (char *at = c->given; *(at += strspn(at, " \t"));) {
     c->word[c->words++] = at;
     at += strcspn(at, " \t");
     if (*at) *at++ = 0;
   }
-  return c->words > 0 && strlen(given) < sizeof c->given;
+  return true;
 }
 
+/* Splits a command and finds its program. */
+static bool cc_take(cc_command *c, const char *given, tg_c_why *why) {
+  if (!cc_split(c, given)) tg_c_no_memory(why);
+  else if (c->words && cc_find(c->word[0], c->path, &c->st)) return true;
+  cc_free(c);
+  return false;
+}
+
+/* The caller frees it, if there is one. */
 static bool cc_choose(cc_command *c, tg_c_why *why) {
   static const char *const names[] = {"cc", "gcc", "clang"};
   const char *given = getenv("TG_CC");
-  memset(c, 0, sizeof *c);
-  if (given && *given) {
-    if (cc_split(c, given) && cc_find(c->word[0], c->path, &c->st)) return true;
-    tg_c_because(why, "TG_CC=%s is no program that can be run", given);
-    return false;
-  }
-  for (int i = 0; i < 3; i++)
-    if (cc_split((memset(c, 0, sizeof *c), c), names[i]) && cc_find(names[i], c->path, &c->st))
-      return true;
-  tg_c_because(why, "no compiler: none of cc, gcc, clang is on the PATH, and TG_CC is not set");
+  bool own = given && *given;
+  if (own && cc_take(c, given, why)) return true;
+  for (int i = 0; i < 3 && !own && !why->memory; i++)
+    if (cc_take(c, names[i], why)) return true;
+  if (why->memory) return false;
+  if (own) tg_c_because(why, "TG_CC=%.150s is no program that can be run", given);
+  else
+    tg_c_because(why, "no compiler: none of cc, gcc, clang is on the PATH, and TG_CC is not set");
   return false;
 }
 
@@ -148,108 +157,73 @@ bool tg_c_compiler_identity(tg_sha256 *s, tg_c_why *why) {
   tg_sha256_add(s, facts, sizeof facts);
   tg_sha256_add(s, c.path, strlen(c.path));
   for (int i = 1; i < c.words; i++) tg_sha256_add(s, c.word[i], strlen(c.word[i]) + 1);
-  for (size_t i = 0; i < sizeof cc_flags / sizeof *cc_flags; i++)
-    tg_sha256_add(s, cc_flags[i], strlen(cc_flags[i]) + 1);
+  for (int i = 0; i < CC_FLAGS; i++) tg_sha256_add(s, cc_flags[i], strlen(cc_flags[i]) + 1);
   for (int i = 0; i < 2; i++) tg_sha256_add(s, cc_machine()[i], strlen(cc_machine()[i]) + 1);
   cc_cpu(s);
+  cc_free(&c);
   return true;
 }
 
 /* ---- running it */
 
-static bool cc_spawn(cc_command *c, const char *source, const char *object, const char *log,
-                     pid_t *child) {
-  char *args[CC_WORDS + sizeof cc_flags / sizeof *cc_flags + 8];
+/* The caller frees the list. NULL: no memory. */
+static char **cc_arguments(const cc_command *c, const char *source, const char *object) {
+  const char **args = tg_alloc(((size_t)c->words + CC_FLAGS + 8) * sizeof *args);
   int n = 0;
+  if (!args) return NULL;
   args[n++] = c->word[0];
-  for (size_t i = 0; i < sizeof cc_flags / sizeof *cc_flags; i++)
-    args[n++] = (char *)(uintptr_t)cc_flags[i];
-  for (int i = 0; i < 2; i++) args[n++] = (char *)(uintptr_t)cc_machine()[i];
+  for (int i = 0; i < CC_FLAGS; i++) args[n++] = cc_flags[i];
+  for (int i = 0; i < 2; i++) args[n++] = cc_machine()[i];
   for (int i = 1; i < c->words; i++) args[n++] = c->word[i];
-  args[n++] = (char *)(uintptr_t)source;
-  args[n++] = (char *)(uintptr_t)"-o";
-  args[n++] = (char *)(uintptr_t)object;
-  args[n++] = (char *)(uintptr_t)"-lm";
+  args[n++] = source;
+  args[n++] = "-o";
+  args[n++] = object;
+  args[n++] = "-lm";
   args[n] = NULL;
-  posix_spawn_file_actions_t files;
-  posix_spawnattr_t attributes;
-  sigset_t none;
-  sigemptyset(&none);
-  if (posix_spawn_file_actions_init(&files)) return false;
-  posix_spawnattr_init(&attributes);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
-  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&files, 1, log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  posix_spawn_file_actions_adddup2(&files, 1, 2);
-  bool good = posix_spawn(child, c->path, &files, &attributes, args, environ) == 0;
-  posix_spawn_file_actions_destroy(&files);
-  posix_spawnattr_destroy(&attributes);
-  return good;
+  return (char **)args;
 }
 
-/* Waits for the child; ends it and all it started when the time is up. */
-static bool cc_wait(pid_t child, const _Atomic bool *stop, int *status, tg_c_why *why) {
-  int64_t limit = tg_env_int("TG_CC_TIMEOUT", 60);
-  double end = tg_seconds() + (limit > 0 ? (double)limit : 60.0);
-  struct timespec nap = {0, 1000000};
-  for (;;) {
-    pid_t got = waitpid(child, status, WNOHANG);
-    if (got == child) return true;
-    if (got < 0 && errno != EINTR) { /* the host reaps children itself: ask the files */
-      *status = 0;
-      return true;
-    }
-    bool late = tg_seconds() > end;
-    if (late || atomic_load(stop)) {
-      kill(-child, SIGKILL);
-      while (waitpid(child, status, 0) < 0 && errno == EINTR) {}
-      if (late)
-        tg_c_because(why, "the compiler took longer than TG_CC_TIMEOUT=%lld s", (long long)limit);
-      else
-        tg_c_because(why, "the library shut down before the compiler was done");
-      return false;
-    }
-    nanosleep(&nap, NULL);
-    if (nap.tv_nsec < 8000000) nap.tv_nsec += 500000;
+/* Copies a line; what it and its end take up. */
+static size_t cc_line(const char *from, char *text, size_t room) {
+  size_t length = strcspn(from, "\n");
+  snprintf(text, room, "%.*s", (int)(length < room ? length : room), from);
+  return length + (from[length] == '\n');
+}
+
+/* The first line that names an error, or the first one. */
+static void cc_complaint(const char *said, char *text, size_t room) {
+  for (const char *at = said; *at;) {
+    at += cc_line(at, text, room);
+    if (strstr(text, "error")) return;
   }
+  cc_line(said, text, room);
 }
 
-/* The first line of the log that names an error, or its first line. */
-static void cc_complaint(const char *log, char *text, size_t room) {
-  char line[512];
-  FILE *f = fopen(log, "re");
-  text[0] = 0;
-  for (int i = 0; f && i < 1000 && fgets(line, sizeof line, f); i++) {
-    bool error = strstr(line, "error") != NULL;
-    if (!error && text[0]) continue;
-    snprintf(text, room, "%.150s", line);
-    text[strcspn(text, "\n")] = 0;
-    if (error) break;
-  }
-  if (f) fclose(f);
+static bool cc_run(const cc_command *c, const char *object, char **args, bool background,
+                   const _Atomic bool *stop, tg_c_why *why) {
+  const tg_child child = {c->path, args, object, background, stop};
+  char said[TG_C_SAID], complaint[160];
+  int status = 0;
+  struct stat st;
+  if (!tg_child_run(&child, said, &status, why)) return false;
+  bool made = lstat(object, &st) == 0 && S_ISREG(st.st_mode);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && made) return true;
+  cc_complaint(said, complaint, sizeof complaint);
+  if (WIFSIGNALED(status))
+    tg_c_because(why, "%.60s was ended by signal %d: %s", c->path, WTERMSIG(status), complaint);
+  else
+    tg_c_because(why, "%.60s failed with status %d: %s", c->path, WEXITSTATUS(status), complaint);
+  return false;
 }
 
-bool tg_c_compile(const char *source, const char *object, const char *log, bool background,
+bool tg_c_compile(const char *source, const char *object, bool background,
                   const _Atomic bool *stop, tg_c_why *why) {
   cc_command c;
-  char complaint[160];
-  pid_t child;
-  int status = 0;
   if (!cc_choose(&c, why)) return false;
-  if (!cc_spawn(&c, source, object, log, &child)) {
-    tg_c_because(why, "%.200s cannot be started", c.path);
-    return false;
-  }
-  if (background) setpriority(PRIO_PROCESS, (id_t)child, 10);
-  atomic_fetch_add(&tg_count.compiler_runs, 1);
-  if (!cc_wait(child, stop, &status, why)) return false;
-  struct stat st;
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && stat(object, &st) == 0) return true;
-  cc_complaint(log, complaint, sizeof complaint);
-  if (WIFSIGNALED(status))
-    tg_c_because(why, "%.60s was ended by signal %d: %s", c.path, WTERMSIG(status), complaint);
-  else tg_c_because(why, "%.60s failed with status %d: %s", c.path, WEXITSTATUS(status), complaint);
-  return false;
+  char **args = cc_arguments(&c, source, object);
+  bool good = args && cc_run(&c, object, args, background, stop, why);
+  if (!args) tg_c_no_memory(why);
+  tg_free(args);
+  cc_free(&c);
+  return good;
 }

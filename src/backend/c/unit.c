@@ -44,6 +44,7 @@ bool tg_unit_seal(tg_unit *u, int count, tg_c_why *why) {
   for (int i = 0; i < count; i++) tg_text_add(&u->text, "&k%d, ", i);
   tg_text_add(&u->text, "};\nconst tg_c_table tg_c_unit = {%d, %d, all};\n", TG_C_ABI, count);
   tg_sha256_begin(&s);
+  if (u->text.failed) tg_c_no_memory(why);
   if (u->text.failed || !tg_c_compiler_identity(&s, why)) return false;
   tg_sha256_add(&s, u->text.at, (size_t)u->text.count);
   tg_sha256_end(&s, hash);
@@ -93,8 +94,8 @@ static bool unit_write(const tg_unit *u, const char *path) {
 
 bool tg_unit_build(tg_unit *u, bool background, tg_c_why *why) {
   static _Atomic int number;
-  char source[TG_C_PATH], object[TG_C_PATH], log[TG_C_PATH], path[TG_C_PATH];
-  tg_c_why unsafe = {{0}};
+  char source[TG_C_PATH], object[TG_C_PATH], path[TG_C_PATH];
+  tg_c_why unsafe = {0};
   const char *folder = tg_c_cache_folder(&unsafe);
   if (!folder) {
     *why = unsafe;
@@ -104,14 +105,12 @@ bool tg_unit_build(tg_unit *u, bool background, tg_c_why *why) {
   long long process = (long long)getpid();
   snprintf(source, sizeof source, "%s/making-%lld-%d.c", folder, process, made);
   snprintf(object, sizeof object, "%s/making-%lld-%d.so", folder, process, made);
-  snprintf(log, sizeof log, "%s/making-%lld-%d.log", folder, process, made);
   unlink(source);
   bool good = unit_write(u, source);
   if (!good) tg_c_because(why, "%.150s cannot be written: is the disk full?", source);
-  good = good && tg_c_compile(source, object, log, background, &u->stop, why) &&
+  good = good && tg_c_compile(source, object, background, &u->stop, why) &&
          tg_c_cache_keep(object, u->name, path, why) && unit_load(u, path, why);
   unlink(source);
   unlink(object);
-  unlink(log);
   return good;
 }

@@ -1,7 +1,8 @@
 /* c/unit: generated kernels from text to running code.
  *
  *   sha256.c  the hash that names and seals files
- *   cc.c      finds and runs the compiler, in a child process
+ *   child.c   runs a program in a child process, bounded in all it does
+ *   cc.c      finds the compiler and has it run
  *   cache.c   the folder of compiled units
  *   unit.c    a unit: rendered, looked up, compiled, loaded
  *   launch.c  runs a loaded kernel
@@ -28,16 +29,31 @@ void tg_sha256_end(tg_sha256 *s, unsigned char out[32]);
 #define TG_C_PATH 1024
 #define TG_C_WHY 256
 typedef struct tg_c_why {
+  bool memory;         /* there was none, which is an error, and recorded as one */
   char text[TG_C_WHY]; /* one line: why there is no unit */
 } tg_c_why;
 void tg_c_because(tg_c_why *why, const char *format, ...) TG_PRINTF(2, 3);
+void tg_c_no_memory(tg_c_why *why);
 /* Adds what decides the result of a compilation besides the text: the compiler's
  * path, size and age, the flags, the CPU. false: there is no compiler. */
 bool tg_c_compiler_identity(tg_sha256 *s, tg_c_why *why);
-/* source -> shared object; log: where the compiler's output may go. false and why.
- * `background`: at low priority, and *stop is looked at meanwhile. */
-bool tg_c_compile(const char *source, const char *object, const char *log, bool background,
+/* source -> shared object. false and why. `background`: at low priority; *stop is looked
+ * at meanwhile. */
+bool tg_c_compile(const char *source, const char *object, bool background,
                   const _Atomic bool *stop, tg_c_why *why);
+
+/* ---- a child process */
+#define TG_C_SAID 16384
+typedef struct tg_child {
+  const char *path;
+  char **args;
+  const char *object;       /* the file it makes, whose size is bounded */
+  bool background;
+  const _Atomic bool *stop; /* becomes true: end it */
+} tg_child;
+/* Runs it. `status` as waitpid gives it; `said`: the beginning of what it printed, as a
+ * string. false and why: it was not started, or it was ended. */
+bool tg_child_run(const tg_child *what, char said[TG_C_SAID], int *status, tg_c_why *why);
 
 /* ---- the cache; name: 64 hexadecimal digits */
 /* The folder in which units are made and kept, checked once: TG_CACHE_DIR, else
@@ -48,7 +64,7 @@ const char *tg_c_cache_folder(tg_c_why *why);
 bool tg_c_cache_find(const char *name, char path[TG_C_PATH]);
 /* Seals a fresh object and gives it its name, atomically; then makes room. */
 bool tg_c_cache_keep(const char *object, const char *name, char path[TG_C_PATH], tg_c_why *why);
-void tg_c_cache_end(void); /* removes the private folder, if there is one */
+void tg_c_cache_end(void); /* removes this process's private folder, if there is one */
 
 /* ---- units */
 typedef struct tg_unit {
