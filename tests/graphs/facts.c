@@ -11,10 +11,6 @@
  * generator and the shrinker both ask. The sign of a zero is followed likewise. */
 #include "graphs.h"
 
-/* Results in float16 and bfloat16 are rounded to their dtype at every operation, so what
- * is computed in one kernel is what is computed in many. */
-bool graph_half_strict = true;
-
 static int mantissa(tg_dtype d) {
   return d == TG_FLOAT16 ? 11 : d == TG_BFLOAT16 ? 8 : d == TG_FLOAT32 ? 24 : 53;
 }
@@ -114,8 +110,7 @@ static void kind_fact(graph_fact *f, const graph *g, const graph_step *s) {
   }
 }
 
-static void dtype_fact(graph_fact *f, const graph_step *s) {
-  graph_kind kind = graph_ops[s->op].kind;
+static void dtype_fact(graph_fact *f) {
   if (!tg_dtype_is_float(f->dtype)) {
     double top = f->dtype == TG_BOOL ? 1 : ldexp(1, 8 * (int)tg_dtype_size(f->dtype));
     f->same = f->zero_sign = f->known = true;
@@ -124,8 +119,6 @@ static void dtype_fact(graph_fact *f, const graph_step *s) {
     return;
   }
   if (!fits(f->quantum, f->most, f->dtype)) f->quantum = 0;
-  bool half = f->dtype == TG_FLOAT16 || f->dtype == TG_BFLOAT16;
-  if (half && !graph_half_strict && kind != GRAPH_LEAF && kind != GRAPH_MOVE) f->same = false;
 }
 
 /* An operand that the step jumps with must be the same, and so on. */
@@ -150,7 +143,7 @@ bool graph_learn(graph *g, int i, const tg_tensor *t) {
   if (!may(g, s, &f)) return false;
   join(&f, g, s, graph_ops[s->op].kind == GRAPH_WHERE ? 1 : 0);
   kind_fact(&f, g, s);
-  dtype_fact(&f, s);
+  dtype_fact(&f);
   s->fact = f;
   return true;
 }

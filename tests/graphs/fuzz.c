@@ -1,9 +1,8 @@
 /* tests/graphs/fuzz: the program build/fuzz-graphs, `make fuzz-graphs SECONDS=60 [SEED=n]`.
  * It makes graphs until the time is up and says what it tried and what it found; it fails
  * when a graph failed. Options: --seconds N, --seed N, --one N (this graph alone, printed
- * also when it is right), --programs N (only so many failing graphs are cut down), --jit N (every
- * N-th batch also with generated C; 0: none; default 4), --loose (results in 16-bit floats may be
- * rounded later than where they are made). */
+ * also when it is right), --programs N (only so many failing graphs are cut down), --jit N
+ * (every N-th batch also with generated C; 0: none; default 4). */
 #if !defined(_POSIX_C_SOURCE)
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -52,7 +51,6 @@ int main(int argc, char **argv) {
   int jit = (int)option(argc, argv, "--jit", 4);
   graph_tally tally = {.shrink = 30, .programs = (int)option(argc, argv, "--programs", 1000)};
   tally.op = calloc((size_t)graph_op_count, sizeof *tally.op);
-  graph_half_strict = !flag(argc, argv, "--loose");
   setenv("TG_CC", "cc -O1", 0);
   tg_set_default_device("REF");
   if (!tally.op) return 1;

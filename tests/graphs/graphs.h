@@ -143,7 +143,6 @@ enum {
 bool graph_learn(graph *g, int i, const tg_tensor *t);
 /* Builds the whole graph and learns all facts; false when that fails. */
 bool graph_learn_all(graph *g);
-extern bool graph_half_strict;
 
 /* ---- choose.c, choose_more.c, make.c */
 struct graph_maker {
@@ -212,8 +211,8 @@ typedef struct graph_noise {
   graph_result r[GRAPH_NOISES];
 } graph_noise;
 void graph_noise_free(graph_noise *n);
-/* NULL, or what differs between the first variant's result and v's (in static memory). */
-const char *graph_differ(const graph *g, const graph_result *base, const graph_variant *v,
+/* NULL, or what differs between the first variant's result and another's (in static memory). */
+const char *graph_differ(const graph *g, const graph_result *base,
                          const graph_result *other, graph_noise *noise);
 /* Runs both and compares. */
 const char *graph_fails(const graph *g, const graph_variant *v);

@@ -47,7 +47,7 @@ static void hunt_variant(const graph *g, int count, int which, const graph_resul
   graph_evaluate(g, count, v, results);
   for (int i = 0; i < count; i++) {
     tally->evaluated[which]++;
-    const char *what = graph_differ(&g[i], &base[i], v, &results[i], &noise[i]);
+    const char *what = graph_differ(&g[i], &base[i], &results[i], &noise[i]);
     if (what && !failed[i]) {
       char said[400];
       snprintf(said, sizeof said, "%s", what);
