@@ -84,10 +84,14 @@ void test_values(tg_tensor *t, const double *what, int64_t count, double atol, d
 static bool run(const test_case *test, bool verbose) {
   checks = failures = 0;
   if (verbose) printf("%s\n", test->name), fflush(stdout);
+  bool training = tg_training();
+  const char *device = tg_default_device();
   TG_SCOPE { test->run(); }
   tg_clear_error();
   if (!checks) printf("  it checked nothing\n");
-  bool passed = checks && !failures;
+  test_check(tg_training() == training && tg_default_device() == device, __FILE__, __LINE__,
+             "it leaves another training mode or default device behind");
+  bool passed = checks > 1 && !failures;
   if (!passed) printf("FAILED %s (%d of %d checks)\n", test->name, failures, checks);
   return passed;
 }

@@ -128,8 +128,11 @@ TEST(deep_reductions) {
   int64_t before = tg_get_counters().kernels_run;
   for (int i = 0; i < 30; i++) x = tg_softmax(x, .axis = TG_INTS(i % 2));
   CHECK_OK(tg_realize(x));
-#ifndef TG_HOSTILE /* its kernels are cut smaller */
-  CHECK(tg_get_counters().kernels_run - before <= 30 * 3 + 1);
+  int64_t kernels = tg_get_counters().kernels_run - before;
+#ifdef TG_HOSTILE /* its kernels are cut smaller */
+  CHECK(kernels > 0);
+#else
+  CHECK(kernels <= 30 * 3 + 1);
 #endif
   CHECK_CLOSE(tg_item(tg_sum(x)), 8, 1e-4, 0);
 }

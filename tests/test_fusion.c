@@ -214,8 +214,11 @@ TEST(fusion_attention) {
   CHECK_OK(backward_from(y, data(TG_SHAPE(2, 3, 16, 8))) == 0);
   int64_t before = tg_get_counters().kernels_run;
   CHECK_OK(tg_corealize(TG_LIST(tg_grad(q), tg_grad(k), tg_grad(v))) == 0);
-#ifndef TG_HOSTILE
-  CHECK_INT(tg_get_counters().kernels_run - before, 5); /* four products and the softmax */
+  int64_t kernels = tg_get_counters().kernels_run - before;
+#ifdef TG_HOSTILE
+  CHECK(kernels >= 5);
+#else
+  CHECK_INT(kernels, 5); /* four products and the softmax */
 #endif
 }
 

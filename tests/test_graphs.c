@@ -6,6 +6,21 @@
 #include "graphs/graphs.h"
 #include "test.h"
 
+/* Graphs are made on REF and, as dropout does nothing else, in training. */
+static const char *old_device;
+static bool old_training;
+
+static void enter(void) {
+  old_device = tg_default_device();
+  old_training = tg_set_training(true);
+  tg_set_default_device("REF");
+}
+
+static void leave(void) {
+  tg_set_default_device(old_device);
+  tg_set_training(old_training);
+}
+
 static graph_tally new_tally(void) {
   graph_tally tally = {.shrink = 10, .programs = 2};
   tally.op = calloc((size_t)graph_op_count, sizeof *tally.op);
@@ -15,12 +30,12 @@ static graph_tally new_tally(void) {
 /* `count` graphs from `seed`; failing ones are printed as programs. */
 static graph_tally hunt(uint64_t seed, int count, unsigned which) {
   graph_tally tally = new_tally();
-  const char *compiler = getenv("TG_CC"), *device = tg_default_device();
+  const char *compiler = getenv("TG_CC");
   char *saved = compiler ? strdup(compiler) : NULL;
   setenv("TG_CC", compiler ? compiler : "cc -O1", 1);
-  tg_set_default_device("REF");
+  enter();
   if (tally.op) graph_hunt(seed, count, which, stdout, &tally);
-  tg_set_default_device(device);
+  leave();
   if (saved) setenv("TG_CC", saved, 1);
   else unsetenv("TG_CC");
   free(saved);
@@ -43,8 +58,7 @@ TEST(graphs_idioms) { free(hunt(GRAPH_IDIOM_SEED, GRAPH_IDIOMS * 40, 15).op); }
 
 /* What is printed of a graph is a program. */
 TEST(graphs_program) {
-  const char *device = tg_default_device();
-  tg_set_default_device("REF");
+  enter();
   for (uint64_t seed = 1; seed <= 12; seed++) {
     graph g;
     FILE *compiler = popen("cc -std=gnu11 -Wall -Werror -fsyntax-only -Iinclude -x c -", "w");
@@ -54,7 +68,7 @@ TEST(graphs_program) {
                (int)seed);
     graph_free(&g);
   }
-  tg_set_default_device(device);
+  leave();
 }
 
 TEST(graphs_generated) {

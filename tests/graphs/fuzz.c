@@ -53,6 +53,7 @@ int main(int argc, char **argv) {
   tally.op = calloc((size_t)graph_op_count, sizeof *tally.op);
   setenv("TG_CC", "cc -O1", 0);
   tg_set_default_device("REF");
+  tg_set_training(true);
   if (!tally.op) return 1;
   if (flag(argc, argv, "--one")) return one((uint64_t)option(argc, argv, "--one", 1), &tally);
   for (int batch = 0; graph_clock() - start < seconds; batch++) {

@@ -229,7 +229,7 @@ void graph_print(FILE *to, const graph *g, const graph_variant *v) {
   for (int i = 0; i < g->count; i++)
     if (g->step[i].grad && !is_idle(g, i))
       fprintf(to, "  if (tg_grad(v%d)) show(\"gradient of v%d\", tg_grad(v%d));\n", i, i, i);
-  fprintf(to, "}\n\nint main(void) {\n");
+  fprintf(to, "}\n\nint main(void) {\n  tg_set_training(true);\n");
   print_run(to, &graph_variants[0]);
   print_run(to, v);
   fprintf(to, "  tg_shutdown();\n  return 0;\n}\n");

@@ -111,7 +111,7 @@ static void cache_open(void) {
       return;
     }
   }
-  tg_c_why why;
+  tg_c_why why = {0};
   if (cache_temporary(cache_path, sizeof cache_path, &why)) cache_private = getpid();
   else cache_why = why;
 }
