@@ -111,10 +111,11 @@ static void sin_backward(tg_context *c, tg_node *g, tg_node **dx) {
 }
 ROW(sin, Sin);
 
-/* ---- relu: r = max(x, 0); dx = r == 0 ? 0 : g (so the slope at 0 is 0) */
+/* ---- relu: r = max(0, x), which is x for -0 and NaN; dx = r == 0 ? 0 : g (so the slope
+ * at 0 is 0) */
 
 static tg_node *relu_forward(tg_context *c, tg_node *const *x) {
-  return c->saved[0] = tg_node_binary(TG_OP_MAX, x[0], zero_like(x[0]));
+  return c->saved[0] = tg_node_binary(TG_OP_MAX, zero_like(x[0]), x[0]);
 }
 
 static void relu_backward(tg_context *c, tg_node *g, tg_node **dx) {

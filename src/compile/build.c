@@ -386,7 +386,8 @@ int32_t tg_ir_alu(tg_builder *b, tg_op op, tg_dtype dtype, int32_t x, int32_t y,
 
 /* ---- reduce */
 
-/* sum over ranges that x does not depend on: x times their number. */
+/* sum over ranges that x does not depend on: x times their number, and +0.0, with which
+ * a sum begins: of -0.0 it is +0.0. */
 static int32_t times(tg_builder *b, int32_t x, uint64_t ranges) {
   tg_dtype dtype = tg_ins_at(b, x)->dtype;
   uint64_t n = 1;
@@ -394,7 +395,9 @@ static int32_t times(tg_builder *b, int32_t x, uint64_t ranges) {
     if (ranges >> i & 1) n *= (uint64_t)b->kernel->range[i].size;
   if (dtype == TG_BOOL) return x;
   tg_value count = tg_value_cast((tg_value){.i = (int64_t)n}, TG_UINT64, dtype);
-  return tg_ir_alu(b, TG_OP_MUL, dtype, x, tg_ir_const(b, dtype, count), -1);
+  x = tg_ir_alu(b, TG_OP_MUL, dtype, x, tg_ir_const(b, dtype, count), -1);
+  if (!tg_dtype_is_float(dtype)) return x;
+  return tg_ir_alu(b, TG_OP_ADD, dtype, x, tg_ir_const(b, dtype, (tg_value){0}), -1);
 }
 
 /* The conditions of conjunction c that depend on no range but `ranges`; the

@@ -53,6 +53,7 @@ typedef struct lowering {
   int32_t at[TG_MAX_DIMS];
   fold_set folds[FOLD_SETS]; /* of the nest */
   int nfolds;
+  bool checks;    /* there is a CHECK */
   memo_row *memo;
   int64_t memo_count, memo_room;
   int64_t *table;
@@ -314,28 +315,36 @@ static int32_t lower_row(lowering *l, int32_t entry, const int32_t *index, int32
   bool certain = tg_ins_at(&l->b, row)->low >= 0 && tg_ins_at(&l->b, row)->high < rows;
   if (gate >= 0 && !certain)
     row = tg_ir_alu(&l->b, TG_OP_WHERE, TG_INT64, gate, row, zero);
+  l->checks = l->checks || !certain;
   return tg_ir_check(&l->b, row, rows);
 }
 
-/* Is there a CHECK in row that x is not computed from? */
-static bool loses_check(lowering *l, int32_t row, int32_t x) {
-  bool *in_row = mark_below(l, row), *in_x = mark_below(l, x), loses = false;
-  for (int32_t n = 0; in_row && in_x && n <= row; n++)
-    loses = loses || (in_row[n] && tg_ins_at(&l->b, n)->op == TG_OP_CHECK && (n > x || !in_x[n]));
-  tg_free(in_row);
+/* A CHECK below `from` that x is not computed from; -1: none. */
+static int32_t lost_check(lowering *l, int32_t from, int32_t x) {
+  int32_t lost = -1;
+  if (l->b.failed || !l->checks || from < 0 || from == x) return -1;
+  for (int s = 0; s < 3; s++)
+    if (tg_ins_at(&l->b, x)->src[s] == from) return -1;
+  bool *in_from = mark_below(l, from), *in_x = mark_below(l, x);
+  for (int32_t n = 0; in_from && in_x && n <= from && lost < 0; n++)
+    if (in_from[n] && tg_ins_at(&l->b, n)->op == TG_OP_CHECK && (n > x || !in_x[n])) lost = n;
+  tg_free(in_from);
   tg_free(in_x);
-  return loses;
+  return lost;
 }
 
-/* x, where checks must not be lost though x does not need the index (a row of a
- * constant): WHERE(row == -1, another constant, x), and row is never -1. */
-static int32_t keep_check(lowering *l, int32_t row, int32_t x) {
-  if (l->b.failed || !loses_check(l, row, x) || l->b.failed) return x;
-  tg_dtype dtype = tg_ins_at(&l->b, x)->dtype;
-  int32_t never = tg_ir_alu(&l->b, TG_OP_CMPEQ, TG_BOOL, row, tg_ir_int(&l->b, -1), -1);
-  int32_t other = tg_ir_const(&l->b, dtype, tg_value_of(dtype, 0));
-  if (other == x) other = tg_ir_const(&l->b, dtype, tg_value_of(dtype, 1));
-  return tg_ir_alu(&l->b, TG_OP_WHERE, dtype, never, other, x);
+/* x, which was made of `from` and must not have lost checks though it does not need what
+ * they look at (a row of a constant, t * 0, t - t): WHERE(check == -1, another constant,
+ * x), and a check is never -1. */
+static int32_t keep_checks(lowering *l, int32_t from, int32_t x) {
+  for (int32_t check; (check = lost_check(l, from, x)) >= 0 && !l->b.failed;) {
+    tg_dtype dtype = tg_ins_at(&l->b, x)->dtype;
+    int32_t never = tg_ir_alu(&l->b, TG_OP_CMPEQ, TG_BOOL, check, tg_ir_int(&l->b, -1), -1);
+    int32_t other = tg_ir_const(&l->b, dtype, tg_value_of(dtype, 0));
+    if (other == x) other = tg_ir_const(&l->b, dtype, tg_value_of(dtype, 1));
+    x = tg_ir_alu(&l->b, TG_OP_WHERE, dtype, never, other, x);
+  }
+  return x;
 }
 
 static int32_t lower_gather(lowering *l, const tg_entry *e, const int32_t *index, int32_t gate) {
@@ -343,7 +352,7 @@ static int32_t lower_gather(lowering *l, const tg_entry *e, const int32_t *index
   int32_t at[TG_MAX_DIMS] = {0};
   at[0] = lower_row(l, e->src[1], index, gate, tg_node_shape(x)[0]);
   for (int i = 1; i < x->ndim; i++) at[i] = index[y->ndim + i - 1];
-  return keep_check(l, at[0], lower(l, e->src[0], at, gate));
+  return keep_checks(l, at[0], lower(l, e->src[0], at, gate));
 }
 
 /* Ops whose result is one of the values they get, or its negative, or says how to cast. */
@@ -352,16 +361,25 @@ static bool rounds_never(tg_op op) {
          op == TG_OP_MAX || op == TG_OP_WHERE;
 }
 
+/* In the 16-bit floats an operation is one in float32, rounded. */
+static int32_t lower_rounded(lowering *l, tg_op op, tg_dtype dtype, int32_t x, int32_t y) {
+  tg_dtype wide = tg_dtype_wide(dtype);
+  x = convert(l, wide, x);
+  if (y >= 0) y = convert(l, wide, y);
+  return convert(l, dtype, l->b.failed ? 0 : tg_ir_alu(&l->b, op, wide, x, y, -1));
+}
+
 static int32_t lower_alu(lowering *l, const tg_entry *e, const int32_t *index, int32_t gate) {
-  int32_t x[3] = {-1, -1, -1};
+  int32_t x[3] = {-1, -1, -1}, out;
   for (int i = 0; i < tg_node_arity(e->node); i++) x[i] = lower(l, e->src[i], index, gate);
   tg_op op = e->node->op;
-  tg_dtype dtype = e->node->dtype, wide = tg_dtype_wide(dtype);
+  tg_dtype dtype = e->node->dtype;
   if (op == TG_OP_CONTIGUOUS || op == TG_OP_COPY) return x[0];
-  if (wide == dtype || rounds_never(op)) return tg_ir_alu(&l->b, op, dtype, x[0], x[1], x[2]);
-  for (int i = 0; i < 2; i++)
-    if (x[i] >= 0) x[i] = convert(l, wide, x[i]);
-  return convert(l, dtype, l->b.failed ? 0 : tg_ir_alu(&l->b, op, wide, x[0], x[1], -1));
+  bool rounds = tg_dtype_wide(dtype) != dtype && !rounds_never(op);
+  if (rounds) out = lower_rounded(l, op, dtype, x[0], x[1]);
+  else out = tg_ir_alu(&l->b, op, dtype, x[0], x[1], x[2]);
+  for (int i = 0; i < 3; i++) out = keep_checks(l, x[i], out);
+  return out;
 }
 
 /* A position that is inside anyway needs no gate; without one the operand of a

@@ -118,11 +118,12 @@ static void rejoin(const tg_builder *b, sum *s) {
       if (s->factor[j] != wrap_mul(factor, n)) continue;
       int32_t whole = joined(b, s->term[j], mod->src[0], n);
       if (whole < 0) continue;
-      int32_t terms[] = {s->term[i], s->term[j]};
-      int64_t factors[] = {s->factor[i], s->factor[j]};
-      add_term(s, terms[0], wrap_mul(factors[0], -1));
-      add_term(s, terms[1], wrap_mul(factors[1], -1));
-      if (collect_terms(b, whole, factor, s)) i = -1; /* start again: more may join now */
+      sum joint = *s;
+      add_term(&joint, s->term[i], wrap_mul(s->factor[i], -1));
+      add_term(&joint, s->term[j], wrap_mul(s->factor[j], -1));
+      if (!collect_terms(b, whole, factor, &joint)) break; /* no room: they stay apart */
+      *s = joint;
+      i = -1; /* start again: more may join now */
       break;
     }
   }
@@ -254,12 +255,20 @@ int32_t tg_ix_mod(tg_builder *b, int32_t x, int64_t divisor) {
 
 /* ---- comparison */
 
+/* Neither has wrapped (a + 1 < a where that wraps), and x - y does not either. */
+static bool comparable(const tg_builder *b, int32_t x, int32_t y) {
+  const tg_ins *a = tg_ins_at(b, x), *c = tg_ins_at(b, y);
+  int64_t unused;
+  return has_bounds(b, x) && has_bounds(b, y) &&
+         !__builtin_sub_overflow(a->low, c->high, &unused) &&
+         !__builtin_sub_overflow(a->high, c->low, &unused);
+}
+
 int32_t tg_ix_less(tg_builder *b, int32_t x, int32_t y) {
   if (b->failed) return 0;
   sum s = {0};
   int64_t low, high;
-  bool whole = has_bounds(b, x) && has_bounds(b, y); /* a + 1 < a, where that wraps */
-  if (whole && collect_terms(b, x, 1, &s) && collect_terms(b, y, -1, &s) &&
+  if (comparable(b, x, y) && collect_terms(b, x, 1, &s) && collect_terms(b, y, -1, &s) &&
       bounds_of(b, &s, &low, &high)) {
     if (high < 0) return tg_ir_bool(b, true);
     if (low >= 0) return tg_ir_bool(b, false);

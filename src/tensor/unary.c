@@ -76,9 +76,14 @@ static tg_node *sign_value(tg_node *x) {
   return tg_node_where(above(x, 0), one, negative);
 }
 
+/* y, but x where that is 0: f(-0) = -0 for odd functions. */
+static tg_node *kept_zero(tg_node *x, tg_node *y) {
+  return tg_node_where(tg_n_eq(x, tg_n_num(x, 0)), x, y);
+}
+
 /* f of |x| with the sign of x: for odd functions. */
 static tg_node *odd(tg_node *x, tg_node *f_of_abs) {
-  return tg_node_where(below(x, 0), tg_n_neg(f_of_abs), f_of_abs);
+  return kept_zero(x, tg_node_where(below(x, 0), tg_n_neg(f_of_abs), f_of_abs));
 }
 
 /* ln(1 + x). u = 1 + x is rounded; what it lost, x - (u - 1), comes back as
@@ -96,7 +101,7 @@ static tg_node *expm1_value(tg_node *x) {
   tg_node *u = exp_of(x);
   tg_node *lost = tg_n_mul(u, tg_n_sub(x, log_of(u)));
   tg_node *small = below(square_of(x), 0.25);
-  return tg_n_add(plus(u, -1), tg_node_where(small, lost, tg_n_num(x, 0)));
+  return kept_zero(x, tg_n_add(plus(u, -1), tg_node_where(small, lost, tg_n_num(x, 0))));
 }
 static tg_node *expm1_slope(tg_node *x, tg_node *y) {
   (void)y;
@@ -112,7 +117,7 @@ static tg_node *abs_slope(tg_node *x, tg_node *y) {
 static tg_node *tanh_value(tg_node *x) {
   tg_node *held = tg_node_binary(TG_OP_MAX, x, tg_n_num(x, -40));
   tg_node *e = expm1_value(times_number(held, -2));
-  return tg_n_div(tg_n_sub(tg_n_num(x, 0), e), plus(e, 2));
+  return tg_n_div(tg_n_neg(e), plus(e, 2));
 }
 static tg_node *tanh_slope(tg_node *x, tg_node *y) {
   (void)x;

@@ -162,6 +162,14 @@ static void stage_fold_axis(const bi_block *block, int32_t reduce, char *to, con
   }
 }
 
+/* A sum begins with +0.0, so that of nothing but -0.0 is +0.0; folds begin with a term. */
+static void stage_plus_zero(bi_lane lane, int64_t n, void *to, const void *from) {
+  const float *f = from;
+  const double *d = from;
+  for (int64_t i = 0; i < n && lane == BI_F32; i++) ((float *)to)[i] = f[i] + 0.0f;
+  for (int64_t i = 0; i < n && lane == BI_F64; i++) ((double *)to)[i] = d[i] + 0.0;
+}
+
 /* Folds the n lanes of REDUCE k to one per row, innermost range first. */
 static void *stage_fold_tile(const bi_block *block, stage_work *work, int s, int k, int64_t n) {
   const bi_space *space = &block->stage[s].body.space;
@@ -179,7 +187,11 @@ static void *stage_fold_tile(const bi_block *block, stage_work *work, int s, int
       n /= size;
     }
   }
-  return from;
+  bi_lane lane = stage_lane(block, reduce);
+  bool real = lane == BI_F32 || lane == BI_F64;
+  if (!real || block->code->ins[reduce].fold == TG_OP_MAX) return from;
+  stage_plus_zero(lane, n, acc, from);
+  return acc;
 }
 
 /* ---- what is known once per row */

@@ -491,7 +491,7 @@ FN f32 near_sin(f32 x) {
   p = p * s + 8.33307858556509017944e-3f;
   p = p * s - 1.6666659712791442871e-1f;
   p = p * s * r + r;
-  return bits & 1 ? -p : p;
+  return x == 0.0f ? x : bits & 1 ? -p : p;
 }
 TRANSCENDENT(n)
 TRANSCENDENT(w)

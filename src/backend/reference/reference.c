@@ -434,8 +434,8 @@ static ref_value ref_reduce(ref_run *run, int32_t at) {
   const ref_plan *plan = &run->program->plan[at];
   const tg_ins *ins = &run->program->ins[at];
   tg_op op = ins->fold;
-  ref_value sum = {0};
-  bool first = true;
+  ref_value sum = {0}; /* a sum begins with +0.0, a maximum with its first value */
+  bool first = op == TG_OP_MAX;
   for (uint64_t moved = UINT64_MAX; moved && !run->failed; moved = ref_next(run, plan->ranges)) {
     ref_step(run, plan, moved);
     ref_value x = run->value[ins->src[0]];
