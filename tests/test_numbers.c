@@ -302,6 +302,22 @@ static void padded_mistakes(void) {
 }
 TEST(numbers_padded_mistakes) { in_each_way(padded_mistakes); }
 
+/* An index out of range is found also where the value that it names folds away. */
+static void folded_mistakes(void) {
+  const int64_t numbers[] = {1, 2, 3}, wrong[] = {0, 7};
+  tg_tensor *x = tg_from(numbers, TG_SHAPE(3), .dtype = TG_INT64);
+  tg_tensor *taken = tg_take(x, tg_from(wrong, TG_SHAPE(2), .dtype = TG_INT64));
+  tg_tensor *mistakes[] = {tg_mul(taken, 0), tg_sub(taken, taken), tg_add(taken, tg_mul(taken, -1)),
+                           tg_where(tg_full(TG_SHAPE(2), 1, .dtype = TG_BOOL), 1, taken),
+                           tg_mul(tg_take(tg_ones(TG_SHAPE(3)), tg_from(wrong, TG_SHAPE(2), .dtype = TG_INT64)), 2)};
+  for (int i = 0; i < 5; i++) {
+    CHECK(!tg_realize(mistakes[i]));
+    CHECK_INT(tg_failure_kind(), TG_FAILURE_INDEX);
+    tg_clear_error();
+  }
+}
+TEST(numbers_folded_mistakes) { in_each_way(folded_mistakes); }
+
 /* ---- integers that wrap */
 
 static void wrapped(void) {
@@ -319,6 +335,15 @@ static void wrapped(void) {
 }
 TEST(numbers_wrapped_integers) { in_each_way(wrapped); }
 
+/* Bounds are known of both sides, but their difference leaves int64. */
+static void far_apart(void) {
+  const int64_t most = INT64_MAX - 5;
+  tg_tensor *i = tg_arange(0, 5, .dtype = TG_INT64), *high = tg_add(i, most), *low = tg_add(i, -most);
+  SAME(tg_lt(step(low), step(high)), 1, 1, 1, 1, 1);
+  SAME(tg_lt(step(high), step(low)), 0, 0, 0, 0, 0);
+}
+TEST(numbers_far_apart) { in_each_way(far_apart); }
+
 /* ---- the sign of zero */
 
 static void signed_zeros(void) {
@@ -335,6 +360,45 @@ static void signed_zeros(void) {
   SAME(tg_cast(tg_cast(v, TG_FLOAT16), TG_FLOAT32), 2, 3, -0.0, 0);
 }
 TEST(numbers_signed_zeros) { in_each_way(signed_zeros); }
+
+/* Odd functions keep the sign of a zero, in vectors and in what is left of them. */
+static void odd_functions(void) {
+  tg_tensor *(*const odd[])(tg_tensor *) = {tg_sin, tg_tan, tg_tanh, tg_sinh, tg_asinh, tg_atanh,
+                                            tg_relu, tg_sqrt, tg_trunc, tg_floor, tg_ceil, tg_softsign};
+  float zeros[37], one[37];
+  for (int i = 0; i < 37; i++) zeros[i] = i % 3 ? -0.0f : 0.0f;
+  for (size_t f = 0; f < sizeof odd / sizeof *odd; f++)
+    for (int wide = 0; wide < 2; wide++) {
+      tg_tensor *x = step(tg_cast(row_of(37, zeros), wide ? TG_FLOAT64 : TG_FLOAT32));
+      CHECK_OK(tg_to_host(tg_cast(odd[f](x), TG_FLOAT32), one, sizeof one) == 0);
+      for (int i = 0; i < 37; i++)
+        test_check(one[i] == 0 && !signbit(one[i]) == !signbit(zeros[i]), __FILE__, __LINE__,
+                   "function %d of %g is %g", (int)f, (double)zeros[i], (double)one[i]);
+    }
+  SAME(tg_elu(row_of(2, zeros), 0.5), 0, -0.0);
+  SAME(tg_celu(row_of(2, zeros), 2), 0, -0.0);
+}
+TEST(numbers_odd_functions) { in_each_way(odd_functions); }
+
+/* A sum begins with +0.0, however it is made, and that of a constant too. */
+static void zero_sums(void) {
+  static float zeros[40 * 300];
+  for (int i = 0; i < 40 * 300; i++) zeros[i] = -0.0f;
+  for (int64_t n = 2; n <= 300; n += n < 40 ? 1 : 37) {
+    tg_tensor *x = step(tg_from(zeros, TG_SHAPE(40, n)));
+    tg_tensor *sums[] = {tg_sum(x), tg_sum(x, .axis = TG_INTS(0)), tg_sum(x, .axis = TG_INTS(1)),
+                         tg_sum(tg_cast(x, TG_FLOAT64), .axis = TG_INTS(1)),
+                         tg_sum(tg_full(TG_SHAPE(n), -0.0)), tg_dot(x, step(tg_ones(TG_SHAPE(n, 3))))};
+    for (int k = 0; k < 6; k++) {
+      int64_t count = read_all(sums[k]);
+      CHECK(count > 0);
+      for (int64_t i = 0; i < count; i++)
+        test_check(number[i] == 0 && !signbit(number[i]), __FILE__, __LINE__,
+                   "sum %d of %lld times -0.0 is %g", k, (long long)n, number[i]);
+    }
+  }
+}
+TEST(numbers_zero_sums) { in_each_way(zero_sums); }
 
 /* ---- 16-bit floats */
 

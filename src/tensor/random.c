@@ -140,11 +140,13 @@ tg_tensor *(tg_rand)(tg_shape shape, const tg_create_opts *o) {
   return drawn(&d, mark, unit_floats(d.count, d.dtype, d.device));
 }
 
-/* low + (high - low) u */
+/* low + (high - low) u, and low where that is rounded to high. */
 static tg_tensor *uniform(const draw *d, double low, double high) {
   int64_t mark = tg_pool_mark();
   tg_node *u = unit_floats(d->count, d->wide, d->device);
   if (u) u = tg_n_add(tg_n_mul(u, tg_n_num(u, high - low)), tg_n_num(u, low));
+  if (u) u = tg_node_cast(u, d->dtype);
+  if (u) u = tg_node_where(tg_n_lt(u, tg_n_num(u, high)), u, tg_n_num(u, low));
   return drawn(d, mark, u);
 }
 
