@@ -335,6 +335,28 @@ static void wrapped(void) {
 }
 TEST(numbers_wrapped_integers) { in_each_way(wrapped); }
 
+/* Positions fit 32 bits and are computed so, but not what is made of them or meets them. */
+static void small_and_large(void) {
+  const int64_t numbers[] = {(INT64_C(1) << 32) + 3, INT64_MIN, -(INT64_C(1) << 32), INT32_MAX, 3};
+  tg_tensor *i = tg_arange(0, 1000000, .dtype = TG_INT64), *few = tg_arange(0, 37, .dtype = TG_INT64);
+  CHECK(only(tg_sum(i)) == 499999500000.0);
+  CHECK(only(tg_sum(tg_mul(i, i))) == 333332833333500000.0);
+  CHECK(only(tg_sum(tg_mul(tg_reshape(i, 1000, 1000), -3), .axis = TG_INTS(0, 1))) == -1499998500000.0);
+  CHECK(only(tg_max(tg_mul(i, 5000))) == 4999995000.0);
+  for (int k = 0; k < 5; k++) {
+    tg_tensor *large = tg_from(&numbers[k], TG_SHAPE(1), .dtype = TG_INT64);
+    tg_tensor *wide = tg_expand(step(large), 37);
+    double below = k == 1 || k == 2 ? 0 : k == 4 ? 3 : 37, equal = k == 4;
+    CHECK(only(tg_sum(tg_cast(tg_lt(few, wide), TG_FLOAT32))) == below);
+    CHECK(only(tg_sum(tg_cast(tg_gt(few, wide), TG_FLOAT32))) == 37 - below - equal);
+    CHECK(only(tg_sum(tg_cast(tg_eq(few, wide), TG_FLOAT32))) == equal);
+    CHECK(only(tg_sum(tg_cast(tg_eq(few, numbers[k]), TG_FLOAT32))) == equal);
+    tg_tensor *either = tg_where(tg_lt(few, 36), few, wide);
+    CHECK_INT(tg_item_int(tg_sum(tg_sub(either, wide))), (int64_t)(630 - 36 * (uint64_t)numbers[k]));
+  }
+}
+TEST(numbers_small_and_large) { in_each_way(small_and_large); }
+
 /* Bounds are known of both sides, but their difference leaves int64. */
 static void far_apart(void) {
   const int64_t most = INT64_MAX - 5;

@@ -499,6 +499,9 @@ TRANSCENDENT(w)
 FN f32 exp_f32(f32 x) { return exp_f32n(splat_f32n(x))[0]; }
 FN f32 log_f32(f32 x) { return log_f32n(splat_f32n(x))[0]; }
 
+FN i32 nearest_i32(i64 x) {
+  return x > 2147483647 ? 2147483647 : x < -2147483647 - 1 ? -2147483647 - 1 : (i32)x;
+}
 /* Floats to integers: what does not fit becomes the minimum; narrow integers go by
  * way of int32, uint32 by way of int64. */
 FN i32 i32_of(f64 x) { return x >= -2147483648.0 && x < 2147483648.0 ? (i32)x : -2147483647 - 1; }

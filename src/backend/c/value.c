@@ -114,19 +114,44 @@ bool tg_c_is_vector(const c_render *r, int32_t ins) {
   return r->lane >= 0 && (r->code->ins[ins].ranges >> r->lane & 1);
 }
 
-/* Does a vector of instruction i need 8-byte elements? */
-static bool cv_is_wide(const bi_code *code, int32_t i) {
-  const tg_ins *in = &code->ins[i];
-  if (in->op == TG_OP_LOAD || bi_is_store(in->op)) return tg_dtype_size(code->slot[in->slot]) == 8;
-  if (in->dtype == TG_INT64) return in->low < INT32_MIN || in->high > INT32_MAX;
+/* Do values of instruction i need 8 bytes? */
+static bool cv_is_long(const tg_ins *in) {
+  if (in->dtype == TG_INT64) return in->low <= INT32_MIN || in->high >= INT32_MAX;
   return tg_dtype_size(in->dtype) == 8;
+}
+
+/* Is operand k a whole number, the same for all lanes, that is only compared? Then it is
+ * as good as the nearest int32: lanes that are int32 are none of the outermost two. */
+static bool cv_is_compared(const c_render *r, const tg_ins *in, int k) {
+  const tg_ins *x = &r->code->ins[in->src[k]];
+  return (in->op == TG_OP_CMPLT || in->op == TG_OP_CMPEQ) && x->dtype == TG_INT64 &&
+         !tg_c_is_vector(r, in->src[k]);
+}
+
+/* Does a vector of instruction i need 8-byte elements? For itself or for what it is made
+ * of, be that a scalar. */
+static bool cv_is_wide(const c_render *r, int32_t i) {
+  const tg_ins *in = &r->code->ins[i];
+  bool memory = in->op == TG_OP_LOAD || bi_is_store(in->op);
+  if (memory) return tg_dtype_size(r->code->slot[in->slot]) == 8;
+  for (int k = 0; k < 3; k++)
+    if (in->src[k] >= 0 && !cv_is_compared(r, in, k) && cv_is_long(&r->code->ins[in->src[k]]))
+      return true;
+  return cv_is_long(in);
+}
+
+/* Is there a vector of instruction i, be it of the terms that it sums over the lanes? */
+static bool cv_in_lanes(const c_render *r, int32_t i) {
+  const tg_ins *in = &r->code->ins[i];
+  bool folds = in->op == TG_OP_REDUCE && r->lane >= 0 && (in->folded >> r->lane & 1);
+  return folds || tg_c_is_vector(r, i);
 }
 
 void tg_c_set_lane(c_render *r, const bool *needed, int lane) {
   bool wide = false;
   r->lane = lane;
   for (int32_t i = 0; i < r->code->count; i++)
-    if (needed[i] && tg_c_is_vector(r, i) && cv_is_wide(r->code, i)) wide = true;
+    if (needed[i] && cv_in_lanes(r, i) && cv_is_wide(r, i)) wide = true;
   r->suffix = wide ? 'w' : 'n';
   r->width = tg_isa_vector_bytes() / (wide ? 8 : 4);
 }
@@ -233,9 +258,16 @@ static c_expr cv_divide(const c_render *r, const tg_ins *in, tg_dtype from, bool
   return cv_print("%.900s & %lld", x.at, (1LL << shift) - 1);
 }
 
+static c_expr cv_operand(const c_render *r, const tg_ins *in, int k, bool vector) {
+  const tg_ins *x = &r->code->ins[in->src[k]];
+  bool nearest = vector && r->suffix == 'n' && cv_is_compared(r, in, k) && cv_is_long(x);
+  if (!nearest) return tg_c_use(r, in->src[k], vector);
+  return cv_print("splat_i32n(nearest_i32(%.900s))", tg_c_use(r, in->src[k], false).at);
+}
+
 static c_expr cv_binary(const c_render *r, const tg_ins *in, bool vector) {
   tg_dtype from = r->code->ins[in->src[0]].dtype;
-  c_expr x = tg_c_use(r, in->src[0], vector), y = tg_c_use(r, in->src[1], vector);
+  c_expr x = cv_operand(r, in, 0, vector), y = cv_operand(r, in, 1, vector);
   bool real = tg_dtype_is_float(from), truth = from == TG_BOOL;
   switch ((int)in->op) {
     case TG_OP_ADD: return truth ? cv_infix(x.at, "|", y.at) : cv_infix(x.at, "+", y.at);
