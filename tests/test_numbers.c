@@ -357,6 +357,16 @@ static void small_and_large(void) {
 }
 TEST(numbers_small_and_large) { in_each_way(small_and_large); }
 
+/* Bytes other than 0 and 1 as bools. */
+static void bytes_as_bools(void) {
+  const uint8_t bytes[] = {0, 1, 2, 128, 255};
+  tg_tensor *b = tg_bitcast(step(tg_from(bytes, TG_SHAPE(5), .dtype = TG_UINT8)), TG_BOOL);
+  SAME(tg_cast(step(b), TG_INT32), 0, 1, 1, 1, 1);
+  SAME(tg_eq(b, tg_full(TG_SHAPE(5), 1, .dtype = TG_BOOL)), 0, 1, 1, 1, 1);
+  SAME(tg_sum(b), 4);
+}
+TEST(numbers_bytes_as_bools) { in_each_way(bytes_as_bools); }
+
 /* Bounds are known of both sides, but their difference leaves int64. */
 static void far_apart(void) {
   const int64_t most = INT64_MAX - 5;

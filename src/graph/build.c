@@ -76,8 +76,10 @@ tg_node *tg_node_cast(tg_node *x, tg_dtype dtype) {
   return node1(TG_OP_CAST, x, dtype, x->ndim, tg_node_shape(x), 0, NULL);
 }
 
+/* A bool is one bit: of other bytes it is whether they are 0, as for a cast. */
 tg_node *tg_node_bitcast(tg_node *x, tg_dtype dtype) {
   if (!x || x->dtype == dtype) return x;
+  if (dtype == TG_BOOL) return tg_node_cast(tg_node_bitcast(x, TG_UINT8), dtype);
   return node1(TG_OP_BITCAST, x, dtype, x->ndim, tg_node_shape(x), 0, NULL);
 }
 

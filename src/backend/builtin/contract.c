@@ -119,7 +119,8 @@ static const int64_t *con_store_row(const bi_code *code) {
 
 /* ---- compile: how an operand is read */
 
-/* Adds the conditions of a gate; false: one is not affine. */
+/* Adds the conditions of a gate, low < high, as high - low > 0; false: one is not affine, or
+ * the difference may leave int64. */
 static bool con_gate(bi_contract *c, con_side *side, int32_t gate, int64_t **room) {
   const bi_code *code = c->code;
   const tg_ins *in = &code->ins[gate];
@@ -127,7 +128,11 @@ static bool con_gate(bi_contract *c, con_side *side, int32_t gate, int64_t **roo
     return con_gate(c, side, in->src[0], room) && con_gate(c, side, in->src[1], room);
   if (in->op != TG_OP_CMPLT || side->ngates == CON_GATES) return false;
   int32_t low = code->row_of[in->src[0]], high = code->row_of[in->src[1]];
-  if (low < 0 || high < 0) return false;
+  const tg_ins *x = &code->ins[in->src[0]], *y = &code->ins[in->src[1]];
+  int64_t least, most;
+  if (low < 0 || high < 0 || __builtin_sub_overflow(y->low, x->high, &least) ||
+      __builtin_sub_overflow(y->high, x->low, &most))
+    return false;
   for (int r = 0; r <= code->nranges; r++)
     (*room)[r] = bi_row(code, high)[r] - bi_row(code, low)[r];
   side->gate[side->ngates++] = *room;
