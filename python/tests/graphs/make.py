@@ -243,6 +243,9 @@ class Maker:
         value = self.names[f"v{i}"]
         if dtype_of(value) not in DTYPES or value.numel() > MOST or value.ndim > 6:
             raise Skip
+        if self.grads and step.kind in (MAX, FUNC) and any(v.is_floating_point() and bool(v.isnan().any())
+                                                           for v in map(self.values.__getitem__, step.ins)):
+            raise Skip  # which slope a bend has at NaN is a habit
         if not learn(step, [(self.steps[k], self.values[k]) for k in step.ins], value):
             raise Skip
         self.steps.append(step)
