@@ -41,10 +41,14 @@ def report(graph, variant, words, tally, cut):
     print(text, file=sys.stderr, flush=True)
 
 
-def batch(seeds, variants, tally, cut=20):
+def any_graph(seed):
+    return make(seed, OPS, list(WEIGHTS.values()))
+
+
+def batch(seeds, variants, tally, cut=20, made=any_graph):
     graphs = []
     for seed in seeds:
-        g = make(seed, OPS, [WEIGHTS[name] for name in OPS])
+        g = made(seed)
         if g.outs:
             graphs.append((g, Truth(g)))
     for g, _ in graphs:
@@ -64,10 +68,13 @@ def batch(seeds, variants, tally, cut=20):
 
 
 def hunt(seconds, seed, variants, size=1, cut=20, most=20):
-    """`size` graphs at a time; ends early when `most` have failed. The seed under way is in the environment, for crashes."""
+    """`size` graphs at a time; ends early when `most` have failed. The file that TG_GRAPH_AT
+    names holds the seed under way, for crashes."""
     tally, start = Tally(), time.time()
     while time.time() - start < seconds and len(tally.failures) < most:
-        print(f"seed {seed}", file=open(os.environ["TG_GRAPH_AT"], "w")) if "TG_GRAPH_AT" in os.environ else None
+        if "TG_GRAPH_AT" in os.environ:
+            with open(os.environ["TG_GRAPH_AT"], "w") as f:
+                print(f"seeds from {seed} on", file=f)
         batch(range(seed, seed + size), variants, tally, cut)
         seed += size
     tally.seconds = time.time() - start

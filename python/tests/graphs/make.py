@@ -253,10 +253,10 @@ class Maker:
         return i
 
 
-def make(seed, ops, weights):
-    """The graph of this seed. ops: name -> function of a Maker that gives (kind, ins, ours, theirs, limits)."""
+def make(seed, ops, weights, steps=None):
+    """The graph of this seed, of so many steps. ops: name -> function of a Maker that gives (kind, ins, ours, theirs, limits)."""
     g = Maker(seed)
-    wanted, names, tries = g.rng.randint(1, 12), list(ops), 0
+    wanted, names, tries = steps or g.rng.randint(1, 12), list(ops), 0
     done = []
     while len(done) < wanted and tries < 100:
         tries += 1
