@@ -40,7 +40,7 @@ def test_graphs(way, tmp_path):
 
 def test_every_operation_occurs():
     """In the first graphs that test_graphs makes, those of the seeds from 1 on."""
-    seen = {s.op for seed in range(1, 601) for s in any_graph(seed).steps}
+    seen = {s.op for seed in range(1, 1001) for s in any_graph(seed).steps}
     assert set(OPS) - seen == set()
 
 

@@ -16,10 +16,10 @@ class Tally:
     def __init__(self):
         self.graphs, self.steps, self.seconds = 0, 0, 0.0
         self.ops, self.dtypes, self.evaluated = (collections.Counter() for _ in range(3))
-        self.gradients, self.failures = 0, []
+        self.gradients, self.refused, self.failures = 0, 0, []
 
     def figures(self):
-        return dict(graphs=self.graphs, steps=self.steps, gradients=self.gradients, seconds=round(self.seconds, 1),
+        return dict(graphs=self.graphs, steps=self.steps, gradients=self.gradients, refused=self.refused, seconds=round(self.seconds, 1),
                     evaluated=self.evaluated, ops=self.ops, dtypes=self.dtypes, failures=self.failures)
 
 
@@ -49,8 +49,11 @@ def batch(seeds, variants, tally, cut=20, made=any_graph):
     graphs = []
     for seed in seeds:
         g = made(seed)
-        if g.outs:
-            graphs.append((g, Truth(g)))
+        try:
+            if g.outs:
+                graphs.append((g, Truth(g)))
+        except RuntimeError:  # PyTorch's, in the other precision or in a gradient
+            tally.refused += 1
     for g, _ in graphs:
         tally.graphs += 1
         tally.gradients += bool(g.loss)

@@ -66,9 +66,10 @@ REAL = ("int32", "int64") + FLOATS
 for _name, _weight in (("exp", 3), ("log", 3), ("exp2", 1), ("log2", 1), ("sin", 1), ("cos", 1), ("tan", 1), ("sigmoid", 2),
                        ("tanh", 2), ("rsqrt", 1)):
     unary(_name, FUNC, REAL, "{0}.%s()" % _name, "torch.%s({0})" % _name, ANY, _weight)
-for _name, _limits in (("sinh", (-80, 80, "or not finite")), ("cosh", (-80, 80, "or not finite")), ("asinh", ANY),
-                       ("acosh", (1, 1e4)), ("atanh", (-1, 1))):
+for _name, _limits in (("sinh", (-80, 80, "or not finite")), ("cosh", (-80, 80, "or not finite")), ("asinh", ANY)):
     unary(_name, FUNC, FLOATS, "{0}.%s()" % _name, "torch.%s({0})" % _name, _limits)
+unary("acosh", FUNC, FLOATS, "({0}.abs() + 1.5).acosh()", "torch.acosh({0}.abs() + 1.5)", ANY)
+unary("atanh", FUNC, FLOATS, "{0}.clip(-0.75, 0.75).atanh()", "torch.atanh({0}.clip(-0.75, 0.75))", ANY)
 for _name, _theirs in (("silu", "F.silu({0})"), ("swish", "F.silu({0})"), ("gelu", "F.gelu({0}, approximate='tanh')"),
                        ("quick_gelu", "{0} * torch.sigmoid(1.702 * {0})"), ("mish", "F.mish({0})"),
                        ("softplus", "F.softplus({0})"), ("softsign", "F.softsign({0})"), ("elu", "F.elu({0})"),
@@ -190,7 +191,7 @@ def power(g):
 def power_of_tensors(g):
     a, b = pair(g, FLOATS)
     dtype, x, y = both(g, a, b)
-    return FUNC, [a, b], "{0} ** {1}", f"{x} ** {y}", (0.05, 20)
+    return FUNC, [a, b], "({0}.abs() + 0.25) ** {1}", f"({{0}}.abs() + 0.25).to({{{dtype}}}) ** {y}", (-8, 8)
 
 
 def extreme(name, weight=2):
@@ -825,7 +826,10 @@ def conv_transpose2d(g):
     s, w = g.steps[i], window(g, i, dims)
     groups = g.rng.choice([n for n in (1, 2) if s.shape[1] % n == 0])
     weight = g.leaf((s.shape[1], g.rng.randint(1, 2), *w["k"]), s.dtype)
-    args = f", stride={w['stride']}, dilation={w['dilation']}, padding={min(w['padding'], 1)}, groups={groups}, " \
+    padding = min(w["padding"], 1)
+    if any((n - 1) * w["stride"] - 2 * padding + w["dilation"] * (k - 1) < 0 for n, k in zip(s.shape[2:], w["k"])):
+        raise Skip  # no element is left
+    args = f", stride={w['stride']}, dilation={w['dilation']}, padding={padding}, groups={groups}, " \
            f"output_padding={g.rng.randint(0, w['stride'] - 1)})"
     return FUNC, [i, weight], "{0}.conv_transpose2d({1}" + args, f"F.conv_transpose{dims}d({{0}}, {{1}}" + args
 

@@ -12,10 +12,11 @@ NOISES = 4
 EPSILON = {d: torch.finfo(getattr(torch, d)).eps for d in FLOATS}
 TINY = {"float16": 2.0 ** -23, "bfloat16": 1e-36, "float32": 1e-36, "float64": 1e-300}
 
-# A gradient through these is a difference of equal terms, inside one step, where no noise gets: what is left of them is
-# held against the largest result.
-CANCELS = ("softmax", "log_softmax", "layernorm", "attention", "std", "std_population", "batchnorm", "sparse_crossentropy",
-           "binary_crossentropy")
+# Formulas of several terms in one step, where no noise gets. What is left where equal terms cancel is held against the
+# largest result; and PyTorch's slopes, in one piece, are 0 where a product of slopes is 0 times infinity.
+FORMULAS = ("softmax", "log_softmax", "layernorm", "attention", "std", "std_population", "batchnorm", "sparse_crossentropy",
+            "binary_crossentropy", "gelu", "quick_gelu", "silu", "swish", "mish", "softplus", "softplus_beta", "softsign", "elu",
+            "elu_alpha", "celu", "celu_alpha", "hardswish")
 
 
 class Noise(torch.autograd.Function):
@@ -132,12 +133,14 @@ def bad_elements(truth, n, ours, dtype, same, signed):
     mean = calm.square().mean().sqrt() if calm.numel() else torch.tensor(0.0)
     units = 3 if EPSILON[dtype] > 1e-4 else 8
     bound = 10 * torch.maximum(moves, mean) + units * EPSILON[dtype] * double.abs() + TINY[dtype]
-    if any(s.op in CANCELS for s in truth.graph.steps):
-        bound += units * EPSILON[dtype] * truth.largest()
+    gradient = n >= len(truth.graph.outs)
+    formula = any(s.op in FORMULAS for s in truth.graph.steps)
+    if formula:
+        bound += units * (EPSILON[dtype] if gradient else min(EPSILON[dtype], EPSILON["float32"])) * truth.largest()
     near = ((ours - double).abs() <= bound) | ((ours - native).abs() <= bound)
     edge = ours.isinf() & double.isfinite() & (double.abs() > 0.9 * torch.finfo(getattr(torch, dtype)).max)
-    if n >= len(truth.graph.outs):
-        edge = edge | ~ours.isfinite() & ~double.isfinite()
+    if gradient:
+        edge = edge | ~ours.isfinite() & ~double.isfinite() | ours.isnan() if formula else edge | ~ours.isfinite() & ~double.isfinite()
     return ~(right | near | wobbly & (kind(ours) != 0) | wobbly & double.isfinite().logical_not() | edge)
 
 
