@@ -12,7 +12,9 @@ import pytest
 from graphs.hunt import Tally, any_graph, batch
 from graphs.make import make
 from graphs.ops import OPS
-from graphs.shrink import shrink, verdict
+from graphs.oracle import relearn
+from graphs.run import results
+from graphs.shrink import program, shrink, verdict
 
 from teenygrad import Tensor, dtypes
 
@@ -42,6 +44,27 @@ def test_every_operation_occurs():
     """In the first graphs that test_graphs makes, those of the seeds from 1 on."""
     seen = {s.op for seed in range(1, 1001) for s in any_graph(seed).steps}
     assert set(OPS) - seen == set()
+
+
+def test_bad_indices():
+    """One number of an index out of range: an IndexError where PyTorch has an error, whatever is around it."""
+    checked = 0
+    for seed in range(1, 500):
+        g = any_graph(seed)
+        for i, s in enumerate(g.steps):
+            users = {t.op for t in g.steps if i in t.ins}
+            nothing = any(0 in t.shape for t in g.steps)  # nothing is looked up for it, so nothing is missed
+            if not s.fixed or nothing or "sparse_crossentropy" in users:
+                continue
+            right, s.data = s.data, s.data.copy()
+            s.data.flat[seed % s.data.size] = (-1) ** seed * 1000
+            if relearn(g) is None:
+                for variant in ("CPU, step by step", "REF, step by step"):
+                    got = results([g], variant)[0]
+                    assert isinstance(got, IndexError), program(g, variant, f"no error: {got}")
+                    checked += 1
+            s.data = right
+    assert checked > 100
 
 
 def test_every_operation_alone():

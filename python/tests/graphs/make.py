@@ -165,7 +165,11 @@ class Maker:
         return self.rng.random() < p
 
     def shape(self, low=0, high=4):
-        sizes = [1, 2, 2, 3, 3, 4, 5] + ([0] if self.chance(0.05) else [])
+        if high > 0 and self.chance(0.08):  # longer than a vector, and no multiple of one
+            low, high = min(low, 2), min(high, 2)
+            sizes = [3, 8, 17, 33]
+        else:
+            sizes = [1, 2, 2, 3, 3, 4, 5] + ([0] if self.chance(0.05) else [])
         return tuple(self.rng.choice(sizes) for _ in range(self.rng.randint(low, high)))
 
     def dtype(self, among=DTYPES):
