@@ -72,12 +72,12 @@ unary("acosh", FUNC, FLOATS, "({0}.abs() + 1.5).acosh()", "torch.acosh({0}.abs()
 unary("atanh", FUNC, FLOATS, "{0}.clip(-0.75, 0.75).atanh()", "torch.atanh({0}.clip(-0.75, 0.75))", ANY)
 for _name, _theirs in (("silu", "F.silu({0})"), ("swish", "F.silu({0})"), ("gelu", "F.gelu({0}, approximate='tanh')"),
                        ("quick_gelu", "{0} * torch.sigmoid(1.702 * {0})"), ("mish", "F.mish({0})"),
-                       ("softplus", "F.softplus({0})"), ("softsign", "F.softsign({0})"), ("elu", "F.elu({0})"),
+                       ("softplus", "F.softplus({0}, threshold=60)"), ("softsign", "F.softsign({0})"), ("elu", "F.elu({0})"),
                        ("celu", "F.celu({0})"), ("hardswish", "F.hardswish({0})")):
     unary(_name, FUNC, FLOATS, "{0}.%s()" % _name, _theirs, ANY)
 unary("elu_alpha", FUNC, FLOATS, "{0}.elu(0.5)", "F.elu({0}, 0.5)", ANY)
 unary("celu_alpha", FUNC, FLOATS, "{0}.celu(2)", "F.celu({0}, 2)", ANY)
-unary("softplus_beta", FUNC, FLOATS, "{0}.softplus(2)", "F.softplus({0}, 2)", ANY)
+unary("softplus_beta", FUNC, FLOATS, "{0}.softplus(2)", "F.softplus({0}, 2, threshold=60)", ANY)
 unary("sqrt", ARITH, FLOATS[:3] + ("int32", "int64"), "{0}.sqrt()", "torch.sqrt({0})", None, 2)
 unary("sqrt_double", FUNC, FLOATS[3:], "{0}.sqrt()", "torch.sqrt({0})")  # PyTorch's is one unit off at times
 unary("reciprocal", ARITH, REAL, "{0}.reciprocal()", "torch.reciprocal({0})", None, 2)
@@ -879,12 +879,12 @@ def attention(g):
     if how == "plain" or how == "causal":
         arg = ", is_causal=True" if how == "causal" else ""
         return FUNC, [i, k, v], "{0}.scaled_dot_product_attention({1}, {2}%s)" % arg, \
-            "F.scaled_dot_product_attention({0}, {1}, {2}%s)" % arg, FINITE if how == "causal" else ANY
+            "F.scaled_dot_product_attention({0}, {1}, {2}%s)" % arg, FINITE  # PyTorch's fast way loses NaN
     m = condition(g, (s.shape[-2], key[-2])) if how == "mask" else g.partner((s.shape[-2], key[-2]), d)
     if how == "mask" and not bool(g.values[m].any(-1).all()):
         raise Skip  # a row without a key: PyTorch gives 0 or nan, by the version
     return FUNC, [i, k, v, m], "{0}.scaled_dot_product_attention({1}, {2}, attn_mask={3})", \
-        "F.scaled_dot_product_attention({0}, {1}, {2}, attn_mask={3})", FINITE if how == "mask" else ANY
+        "F.scaled_dot_product_attention({0}, {1}, {2}, attn_mask={3})", FINITE
 
 
 @op(1)
