@@ -63,9 +63,10 @@ def unary(name, kind, dtypes, ours, theirs, limits=None, weight=1):
 
 TO_FLOAT = ("exp", "log", "exp2", "log2", "sin", "cos", "tan", "sigmoid", "tanh", "rsqrt", "sqrt", "reciprocal")  # of integers
 REAL = ("int32", "int64") + FLOATS
-for _name, _weight in (("exp", 3), ("log", 3), ("exp2", 1), ("log2", 1), ("sin", 1), ("cos", 1), ("tan", 1), ("sigmoid", 2),
+for _name, _weight in (("exp", 3), ("log", 3), ("exp2", 1), ("log2", 1), ("sin", 1), ("cos", 1), ("sigmoid", 2),
                        ("tanh", 2), ("rsqrt", 1)):
     unary(_name, FUNC, REAL, "{0}.%s()" % _name, "torch.%s({0})" % _name, ANY, _weight)
+unary("tan", FUNC, FLOATS, "{0}.tan()", "torch.tan({0})", ANY)
 for _name, _limits in (("sinh", (-80, 80, "or not finite")), ("cosh", (-80, 80, "or not finite")), ("asinh", ANY)):
     unary(_name, FUNC, FLOATS, "{0}.%s()" % _name, "torch.%s({0})" % _name, _limits)
 unary("acosh", FUNC, FLOATS, "({0}.abs() + 1.5).acosh()", "torch.acosh({0}.abs() + 1.5)", ANY)

@@ -16,7 +16,7 @@ TINY = {"float16": 2.0 ** -23, "bfloat16": 1e-36, "float32": 1e-36, "float64": 1
 # largest result; and PyTorch's slopes, in one piece, are 0 where a product of slopes is 0 times infinity.
 FORMULAS = ("softmax", "log_softmax", "layernorm", "attention", "std", "std_population", "batchnorm", "sparse_crossentropy",
             "binary_crossentropy", "gelu", "quick_gelu", "silu", "swish", "mish", "softplus", "softplus_beta", "softsign", "elu",
-            "elu_alpha", "celu", "celu_alpha", "hardswish", "tanh", "sigmoid")
+            "elu_alpha", "celu", "celu_alpha", "hardswish", "tanh", "sigmoid", "sin", "cos")
 
 
 class Noise(torch.autograd.Function):
