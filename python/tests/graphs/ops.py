@@ -225,7 +225,8 @@ for _name, _sign in (("lt", "<"), ("gt", ">"), ("le", "<="), ("ge", ">="), ("eq"
 @op(1)
 def wraps(g):
     """Is x + 1 below x? For the largest integer it is."""
-    i = g.pick(is_same, ("int8", "uint8", "int16", "int32", "int64"))
+    whole = ("int8", "uint8", "int16", "int32", "int64", "int64")
+    i = g.leaf(g.shape(), g.rng.choice(whole), style="special") if g.chance(0.6) else g.pick(is_same, whole)
     return JUMP, [i], g.rng.choice(["({0} + 1) < {0}", "({0} - 1) > {0}", "({0} * 2) < {0}", "(-{0}) == {0}"])
 
 
