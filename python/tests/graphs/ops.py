@@ -225,8 +225,10 @@ for _name, _sign in (("lt", "<"), ("gt", ">"), ("le", "<="), ("ge", ">="), ("eq"
 @op(1)
 def wraps(g):
     """Is x + 1 below x? For the largest integer it is."""
-    whole = ("int8", "uint8", "int16", "int32", "int64", "int64")
-    i = g.leaf(g.shape(), g.rng.choice(whole), style="special") if g.chance(0.6) else g.pick(is_same, whole)
+    i = g.pick(is_same, tuple(INTS))
+    if g.chance(0.7):
+        shape, (dtype, (low, high)) = g.shape(1, 2), g.rng.choice(list(INTS.items()))
+        i = g.leaf(shape, dtype, data=[g.rng.choice([low, high, high - 1, 0]) for _ in range(int(np.prod(shape)))])
     return JUMP, [i], g.rng.choice(["({0} + 1) < {0}", "({0} - 1) > {0}", "({0} * 2) < {0}", "(-{0}) == {0}"])
 
 
