@@ -126,7 +126,7 @@ def numbers(rng, shape, dtype, style):
     return (values.float() if dtype == "bfloat16" else values).numpy().reshape(shape)
 
 
-# Ways for an array to become a tensor; {grad} is filled in below.
+# Ways for an array to become a tensor; DTYPE and GRAD are filled in below.
 WAYS = {"copy": "Tensor({data}, dtype=dtypes.DTYPE, requires_grad=GRAD)",
         "list": "Tensor({data}.tolist(), dtype=dtypes.DTYPE, requires_grad=GRAD)",
         "shared": "Tensor.from_numpy({data})",

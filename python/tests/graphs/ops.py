@@ -110,14 +110,9 @@ def _cast(g):
     i, to = g.pick(), g.dtype()
     if to in FLOATS or g.steps[i].dtype not in FLOATS:
         return MOVE, [i], "{0}.cast(dtypes.%s)" % to, "{0}.to({%s})" % to
-    limits = (-inf_free(to)[0], inf_free(to)[1]) if to != "bool" else None
+    low, high = INTS.get(to, (0, 0))  # beyond, the languages leave the result open
+    limits = (max(low, -2 ** 31), min(high, 2 ** 31 - 128)) if to != "bool" else None
     return JUMP, [i], "{0}.cast(dtypes.%s)" % to, "{0}.to({%s})" % to, limits
-
-
-def inf_free(dtype):
-    """How far floats may lie from 0 to be cast to it: beyond, the languages leave the result open."""
-    low, high = INTS[dtype]
-    return -max(low, -2 ** 31), min(high, 2 ** 31 - 128)
 
 
 @op(1)
@@ -171,7 +166,7 @@ def div(g):
 @op(2)
 def div_number(g):
     i = g.pick(dtypes=("int8", "uint8", "int16", "int32") + FLOATS)
-    return FUNC, [i], *[g.rng.choice(["{0} / 3", "{0} / 4.0", "2 / {0}", "-1.5 / {0}"])]
+    return FUNC, [i], g.rng.choice(["{0} / 3", "{0} / 4.0", "2 / {0}", "-1.5 / {0}"])
 
 
 @op(2)
@@ -515,9 +510,6 @@ def key_of(g, i, base):
             parts.append("...")
             at += g.rng.randint(0, len(shape) - at)
             ellipsis = False
-            left = len(shape) - at  # what stands behind the ellipsis names the last axes: `at` counts them too
-            if left == 0:
-                break
             continue
         if kind == "int" and n:
             parts.append(str(g.rng.randint(-n, n - 1)))
@@ -560,7 +552,7 @@ def index(g):
 def index_backwards(g):
     """Negative steps, which PyTorch has not."""
     i = g.pick(low=1)
-    at, n = g.rng.randrange(len(g.steps[i].shape)), 0
+    at = g.rng.randrange(len(g.steps[i].shape))
     n = g.steps[i].shape[at]
     step, a = g.rng.choice([-1, -2, -3]), g.rng.choice(["", str(g.rng.randint(-n - 1, n + 1))])
     rows = list(range(n))[slice(int(a) if a else None, None, step)]
