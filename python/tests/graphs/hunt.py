@@ -19,8 +19,8 @@ class Tally:
         self.gradients, self.refused, self.failures = 0, 0, []
 
     def figures(self):
-        return dict(graphs=self.graphs, steps=self.steps, gradients=self.gradients, refused=self.refused, seconds=round(self.seconds, 1),
-                    evaluated=self.evaluated, ops=self.ops, dtypes=self.dtypes, failures=self.failures)
+        return dict(graphs=self.graphs, steps=self.steps, gradients=self.gradients, refused=self.refused,
+                    seconds=round(self.seconds, 1), evaluated=self.evaluated, ops=self.ops, dtypes=self.dtypes, failures=self.failures)
 
 
 def judged(graph, truth, got, variant):

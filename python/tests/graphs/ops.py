@@ -556,7 +556,8 @@ def index_backwards(g):
     n = g.steps[i].shape[at]
     step, a = g.rng.choice([-1, -2, -3]), g.rng.choice(["", str(g.rng.randint(-n - 1, n + 1))])
     rows = list(range(n))[slice(int(a) if a else None, None, step)]
-    return MOVE, [i], "{0}[%s%s::%d]" % (":, " * at, a, step), f"{{0}}.index_select({at}, torch.tensor({rows}, dtype=torch.int64))"
+    return MOVE, [i], "{0}[%s%s::%d]" % (":, " * at, a, step), \
+        f"{{0}}.index_select({at}, torch.tensor({rows}, dtype=torch.int64))"
 
 
 @op(2)
@@ -747,7 +748,8 @@ def many(g):
         raise Skip
     rows = g.rng.choice([66000, 70000]) // n
     how = g.rng.choice(["mean()", "mean(0)"])
-    return FUNC, [i], f"{{0}}.reshape(1, {n}).expand({rows}, {n}).{how}", f"{{0}}.to(torch.float64).reshape(1, {n}).expand({rows}, {n}).{how}.to({{{g.steps[i].dtype}}})"
+    wide = f".reshape(1, {n}).expand({rows}, {n}).{how}"
+    return FUNC, [i], "{0}" + wide, "{0}.to(torch.float64)" + wide + ".to({%s})" % g.steps[i].dtype
 
 
 @op(2)
@@ -793,7 +795,8 @@ def image(g, dims, dtypes=FLOATS):
             and 0 not in s.shape and all(2 <= n <= 8 for n in s.shape[2:]) and np.prod(s.shape) < 500]
     if fits and g.chance(0.7):
         return g.rng.choice(fits)
-    return g.leaf((g.rng.randint(1, 2), g.rng.choice([1, 2, 4]), *(g.rng.randint(3, 6) for _ in range(dims))), g.dtype(dtypes))
+    shape = (g.rng.randint(1, 2), g.rng.choice([1, 2, 4]), *(g.rng.randint(3, 6) for _ in range(dims)))
+    return g.leaf(shape, g.dtype(dtypes))
 
 
 def window(g, i, dims):

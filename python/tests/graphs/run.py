@@ -13,7 +13,8 @@ OURS = {"Tensor": Tensor, "dtypes": dtypes, "Device": Device, "from_dlpack": fro
         "inf": inf, "nan": nan}
 
 # name -> (device, TG_JIT, every intermediate realized)
-VARIANTS = {"CPU, lazily": ("CPU", "off", False), "CPU, its plan found": ("CPU", "off", False), "CPU, step by step": ("CPU", "off", True),
+VARIANTS = {"CPU, lazily": ("CPU", "off", False), "CPU, its plan found": ("CPU", "off", False),
+            "CPU, step by step": ("CPU", "off", True),
             "REF, lazily": ("REF", "off", False), "REF, step by step": ("REF", "off", True),
             "generated C, lazily": ("CPU", "sync", False), "generated C, step by step": ("CPU", "sync", True)}
 
