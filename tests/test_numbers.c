@@ -388,6 +388,8 @@ static void signed_zeros(void) {
   SAME(tg_neg(step(tg_neg(v))), 2, 3, -0.0, 0);
   SAME(tg_add(v, tg_scalar(-0.0)), 2, 3, -0.0, 0);
   SAME(tg_pad(row_of(1, zero), TG_INTS(1, 1)), 0, -0.0, 0);
+  SAME(tg_pad(row_of(1, x), TG_INTS(1, 1), .value = -0.0), -0.0, 2, -0.0);
+  SAME(tg_slice(row_of(1, x), TG_INTS(-1, 2), .value = -0.0), -0.0, 2, -0.0);
   SAME(tg_cat(TG_LIST(row_of(1, zero), row_of(1, zero)), .axis = 0), -0.0, -0.0);
   SAME(tg_cast(tg_cast(v, TG_FLOAT16), TG_FLOAT32), 2, 3, -0.0, 0);
 }

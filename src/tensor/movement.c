@@ -125,9 +125,9 @@ static tg_tensor *pad_zero(tg_tensor *x, const int64_t *pads) {
   return tg_call1_with(&tg_fn_pad, x, 2 * tg_rank(x), pads);
 }
 
-/* Zeros, or `value` where x does not reach. */
+/* Zeros, or `value` where x does not reach; -0.0 is another value than 0. */
 static tg_tensor *pad_value(tg_tensor *x, const int64_t *pads, double value) {
-  if (value == 0) return pad_zero(x, pads);
+  if (value == 0 && !signbit(value)) return pad_zero(x, pads);
   tg_tensor *inside = (tg_ones_like)(x, &(tg_create_opts){.dtype = TG_BOOL});
   inside = inside ? pad_zero(inside, pads) : NULL;
   tg_tensor *padded = pad_zero(x, pads);
