@@ -507,7 +507,7 @@ TEST(errors_functions_of_the_user) {
   tg_tensor *x = leaf(TG_SHAPE(2));
   CHECK_NULL(tg_apply(&nameless, TG_LIST(x), NULL), "tg_apply: the Function has no name or no forward");
   CHECK_NULL(tg_apply(NULL, TG_LIST(x), NULL), "tg_apply");
-  CHECK_NULL(tg_apply(&no_gradient, ((tg_list){2, NULL}), NULL), "mine: tg_apply got no list of inputs");
+  CHECK_NULL(tg_apply(&no_gradient, ((tg_list){2, NULL}), NULL), "mine: the list has 2 tensors at NULL");
   CHECK_FAILS(tg_backward(tg_sum(tg_apply(&no_gradient, TG_LIST(x), NULL))), "mine");
   CHECK_FAILS(tg_gradcheck(first_of, TG_LIST(x)), "float64 leaf");
   CHECK_FAILS(tg_gradcheck(first_of, ((tg_list){0, NULL})), "there are no inputs to check");
@@ -526,7 +526,7 @@ TEST(errors_values) {
   CHECK_INT(tg_item_int(ones(TG_SHAPE(0))), 0);
   CHECK(strstr(test_message(), "has 0 elements, not 1"));
   CHECK_FAILS(tg_corealize(TG_LIST(x, (tg_tensor *)NULL)), "tg_corealize");
-  CHECK_FAILS(tg_corealize(((tg_list){2, NULL})), "2 tensors at no address");
+  CHECK_FAILS(tg_corealize(((tg_list){2, NULL})), "tg_corealize: the list has 2 tensors at NULL");
   CHECK_FAILS(tg_corealize(((tg_list){-1, NULL})), "tg_corealize");
   const tg_layer none[2] = {same, NULL};
   CHECK_NULL(tg_sequential(x, 2, none, NULL), "tg_sequential: layer 1 of 2 is NULL");
@@ -563,6 +563,55 @@ TEST(errors_index_of_constants) {
 }
 
 TEST(errors_multinomial_of_nothing) {
+  const float wrong[] = {-1, -INFINITY, INFINITY, NAN};
   CHECK_NULL(tg_realize(tg_multinomial(tg_zeros(TG_SHAPE(3)), 1)), "out of range");
+  for (int i = 0; i < 4; i++) {
+    const float row[] = {1, 3, wrong[i], 2}, rows[] = {1, 1, 1, wrong[i]};
+    CHECK_NULL(tg_realize(tg_multinomial(tg_from(row, TG_SHAPE(4)), 1)), "out of range");
+    CHECK_NULL(tg_realize(tg_multinomial(tg_from(rows, TG_SHAPE(2, 2)), 1)), "out of range");
+  }
   CHECK_OK(tg_realize(tg_multinomial(tg_ones(TG_SHAPE(3)), 1)));
+}
+
+/* Lists that are none: their number is wrong, they are nowhere, or have gaps. */
+TEST(errors_lists) {
+  tg_tensor *gap[] = {ones(TG_SHAPE(2)), NULL};
+  const tg_list wrong[] = {{-1, gap}, {2, NULL}, {INT64_MAX, gap}, {INT64_MIN, gap}, {2, gap}};
+  const char *const why[] = {"has -1 tensors", "has 2 tensors at NULL", "tensors", "tensors", "got NULL"};
+  for (int i = 0; i < 5; i++) {
+    CHECK_NULL(tg_sgd(wrong[i]), why[i]);
+    CHECK_NULL(tg_adam(wrong[i]), why[i]);
+    CHECK_NULL(tg_adamw(wrong[i]), why[i]);
+    CHECK_NULL(tg_lamb(wrong[i]), why[i]);
+    CHECK_NULL(tg_cat(wrong[i]), why[i]);
+    CHECK_NULL(tg_stack(wrong[i]), why[i]);
+    CHECK_FAILS(tg_corealize(wrong[i]), why[i]);
+    CHECK_FAILS(tg_save_npz(TG_TEST_DATA "/none.npz", wrong[i]), why[i]);
+    CHECK_FAILS(tg_load_npz(TG_TEST_DATA "/none.npz", wrong[i]), why[i]);
+  }
+}
+
+TEST(errors_extremes) {
+  const int64_t many = INT64_C(1) << 62;
+  tg_tensor *x = ones(TG_SHAPE(1, 2, 5, 5)), *w = ones(TG_SHAPE(2, 2, 3, 3));
+  CHECK(tg_numel(tg_zeros(TG_SHAPE(many, many, 0))) == 0);
+  CHECK(tg_numel(tg_zeros(TG_SHAPE(0, many, many))) == 0);
+  CHECK_NULL(tg_zeros(TG_SHAPE(many, many)), "more elements than memory can hold");
+  CHECK_NULL(tg_pad2d(x, TG_INTS(INT64_MIN, 0)), "tg_pad2d: axis 3");
+  CHECK_NULL(tg_pad2d(x, TG_INTS(INT64_MIN, INT64_MIN)), "cannot be padded");
+  CHECK_NULL(tg_pad2d(x, TG_INTS(INT64_MAX, INT64_MIN)), "cannot be padded");
+  const int64_t groups[] = {INT64_MAX, INT64_MIN, -1, 3};
+  for (int i = 0; i < 4; i++) {
+    CHECK_NULL(tg_conv2d(x, w, NULL, .groups = groups[i]), "groups");
+    CHECK_NULL(tg_conv_transpose2d(x, w, NULL, .groups = groups[i]), "groups");
+  }
+  const tg_ints none = {-1, {0}}, much = {TG_MAX_DIMS + 1, {0}};
+  CHECK_NULL(tg_sum(x, .axis = none), "a list of -1 axes");
+  CHECK_NULL(tg_softmax(x, .axis = none), "a list of -1 axes");
+  CHECK_NULL(tg_max(x, .axis = much), "axes");
+  tg_index_item item = TG_AT(0);
+  memset(&item.kind, 7, sizeof item.kind);
+  CHECK_NULL(tg_index(x, item), "which there is not");
+  CHECK_NULL(tg_fail(NULL), "the message is NULL");
+  tg_scope_cleanup(NULL);
 }

@@ -346,8 +346,8 @@ TEST(jit_arguments) {
   CHECK_NULL(tg_jit_new(accumulate, -1, &s), "-1 outputs");
   tg_jit *jit = tg_jit_new(accumulate, 1, &s);
   CHECK_FAILS(tg_jit_call(NULL, TG_LIST(x), &out), "tg_jit_call: got NULL");
-  CHECK_FAILS(tg_jit_call(jit, TG_LIST(x), NULL), "at no address");
-  CHECK_FAILS(tg_jit_call(jit, (tg_list){1, NULL}, &out), "at no address");
+  CHECK_FAILS(tg_jit_call(jit, TG_LIST(x), NULL), "outputs is NULL; give room for 1");
+  CHECK_FAILS(tg_jit_call(jit, (tg_list){1, NULL}, &out), "the list has 1 tensors at NULL");
   CHECK_FAILS(tg_jit_call(jit, TG_LIST(NULL), &out), "got NULL");
   CHECK_FAILS(tg_jit_call(jit, TG_LIST(x, tg_detach(x)), &out), "inputs 0 and 1 are the same");
   CHECK_INT(s.called, 0);

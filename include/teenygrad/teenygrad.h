@@ -399,8 +399,8 @@ tg_tensor *tg_kaiming_normal(tg_shape shape, const tg_create_opts *o);
 
 /* Draws `samples` category numbers per row of `weights`, [C] or [N, C], with
  * probability weight / sum(weights): [samples] or [N, samples], int64. Without
- * .replacement only one sample is allowed. Weights that add up to 0 are an error
- * when the draw is realized. */
+ * .replacement only one sample is allowed. Weights that are negative, infinite or
+ * NaN, and rows that add up to 0, are an error when the draw is realized. */
 typedef struct tg_multinomial_opts {
   int tg_ TG_UNSET;
   bool replacement TG_UNSET;

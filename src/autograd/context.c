@@ -232,10 +232,7 @@ static tg_tensor *user_result(tg_context *c) {
 tg_tensor *tg_apply(const tg_function *function, tg_list inputs, void *user) {
   if (!function || !function->forward || !function->name)
     return tg_fail("tg_apply: the Function has no name or no forward");
-  bool ready = inputs.count >= 0 && inputs.count <= INT32_MAX && (!inputs.count || inputs.items);
-  if (!ready) tg_fail("%s: tg_apply got no list of inputs", function->name);
-  for (int64_t i = 0; ready && i < inputs.count; i++)
-    ready = !tg_is_null(function->name, inputs.items[i]);
+  bool ready = tg_is_list(function->name, inputs);
   tg_context model = {.user = function, .user_data = user, .count = (int)inputs.count};
   tg_context *c = ready ? context_new(&model) : NULL;
   if (!c) {

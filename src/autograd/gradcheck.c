@@ -143,20 +143,17 @@ static int check_input(const check *k, int which, tg_tensor *analytic) {
 /* ---- the whole */
 
 static bool inputs_ready(tg_list inputs) {
-  if (inputs.count < 1 || inputs.count > INT32_MAX || !inputs.items) {
-    tg_fail("tg_gradcheck: there are no inputs to check");
-    return false;
-  }
+  if (!tg_is_list("tg_gradcheck", inputs)) return false;
+  if (!inputs.count) tg_fail("tg_gradcheck: there are no inputs to check");
   for (int64_t i = 0; i < inputs.count; i++) {
     const tg_tensor *t = inputs.items[i];
-    if (tg_is_null("tg_gradcheck", t)) return false;
     if (t->node->dtype == TG_FLOAT64 && t->requires_grad == TG_GRAD_YES && !t->context) continue;
     tg_fail("tg_gradcheck: input %lld must be a float64 leaf that requires a gradient, but it is "
             "%s%s; make it with .dtype = TG_FLOAT64, .requires_grad = true", (long long)i,
             tg_dtype_name(t->node->dtype), t->context ? " and computed from others" : "");
     return false;
   }
-  return true;
+  return inputs.count > 0;
 }
 
 int (tg_gradcheck)(tg_gradcheck_function f, tg_list inputs, const tg_gradcheck_opts *o) {

@@ -14,6 +14,7 @@ static void record_failure(tg_failure kind, const char *format, va_list args) TG
 static void record_failure(tg_failure kind, const char *format, va_list args) {
   tg_thread *thread = tg_this_thread();
   if (thread->error_unread) return;
+  if (!format) format = "tg_fail: the message is NULL";
   if (vsnprintf(thread->error, sizeof thread->error, format, args) < 0)
     memcpy(thread->error, "unknown error", sizeof "unknown error");
   thread->failure = kind;

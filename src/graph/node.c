@@ -139,8 +139,11 @@ tg_node *tg_node_new(tg_op op, tg_dtype dtype, int device, int ndim, const int64
   n->device = device;
   n->ndim = ndim;
   n->nargs = nargs;
+  bool empty = false; /* then the other sizes may be anything */
   n->numel = 1;
-  for (int i = 0; i < ndim; i++) n->numel *= n->data[i] = shape[i];
+  for (int i = 0; i < ndim; i++) empty |= shape[i] == 0;
+  for (int i = 0; i < ndim; i++) n->numel *= empty ? 0 : shape[i];
+  for (int i = 0; i < ndim; i++) n->data[i] = shape[i];
   for (int i = 0; i < nargs; i++) n->data[ndim + i] = args[i];
   tg_count_own(TG_COUNT_NODES, 1);
   t->pool[t->pool_count++] = n;

@@ -54,12 +54,9 @@ static uint32_t npz_crc_add(const npz_crc *c, uint32_t crc, const void *data, si
 /* What a list of tensors needs to be saved or loaded: each one there, named,
  * and no name twice. */
 static int npz_check_names(const char *call, tg_list list) {
+  if (!tg_is_list(call, list)) return -1;
   for (int64_t i = 0; i < list.count; i++) {
     const tg_tensor *t = list.items[i];
-    if (!t) {
-      tg_null_argument(call);
-      return -1;
-    }
     const char *name = tg_name(t);
     if (!name || !*name || strlen(name) > 60000) {
       tg_shape shape = tg_shape_of(t);

@@ -108,6 +108,7 @@ static bool optim_holds(const tg_optimizer *o, const tg_tensor *p) {
 
 /* Takes the parameters that can be trained, each once. */
 static int optim_take_params(tg_optimizer *o, tg_list params) {
+  if (!tg_is_list(o->call, params)) return -1;
   o->slots = tg_alloc_zero((size_t)(params.count + 1) * sizeof *o->slots);
   if (!o->slots) return -1;
   for (int64_t i = 0; i < params.count; i++) {
@@ -351,7 +352,7 @@ int tg_step_with(tg_optimizer *o, tg_list also) {
     tg_null_argument("tg_step");
     return -1;
   }
-  if (optim_check_grads(o) != 0) return -1;
+  if (!tg_is_list("tg_step_with", also) || optim_check_grads(o) != 0) return -1;
   optim_update u = {optim_list(o, 0), optim_list(o, also.count), 0};
   int status = -1;
   if (u.old && u.value) {

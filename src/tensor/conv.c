@@ -125,6 +125,11 @@ typedef struct conv {
 
 static bool conv_options(conv *c, const tg_conv_opts *o) {
   c->groups = o->groups ? o->groups : 1;
+  if (c->groups < 1 || c->groups > INT32_MAX) {
+    tg_fail("%s: %lld groups are not possible; use numbers from 1 on", c->call,
+            (long long)c->groups);
+    return false;
+  }
   return per_axis(c->call, "stride", o->stride, c->axes, 1, 1, c->stride) &&
          per_axis(c->call, "dilation", o->dilation, c->axes, 1, 1, c->dilation) &&
          per_axis(c->call, "output_padding", o->output_padding, c->axes, 0, 0, c->extra) &&
@@ -169,8 +174,8 @@ static bool conv_shapes(conv *c, const tg_tensor *x, const tg_tensor *w, const t
 static bool conv_channels(conv *c, const tg_tensor *x, const tg_tensor *w) {
   int64_t channels = tg_dims(x)[1], g = c->groups;
   c->in = tg_dims(w)[1];
-  c->out = g > 0 ? tg_dims(w)[0] / g : 0;
-  if (g > 0 && channels == g * c->in && tg_dims(w)[0] == g * c->out) return true;
+  c->out = tg_dims(w)[0] / g;
+  if (channels % g == 0 && channels / g == c->in && tg_dims(w)[0] == g * c->out) return true;
   tg_fail("%s: x %s, weight %s and %lld groups do not fit: x must have groups * %lld channels, "
           "and the weight's %lld rows must divide by the groups", c->call, tg_text_of(x),
           tg_text_of(w), (long long)g, (long long)c->in, (long long)tg_dims(w)[0]);
@@ -180,9 +185,9 @@ static bool conv_channels(conv *c, const tg_tensor *x, const tg_tensor *w) {
 /* x [N, G*I, H...] and weight [G*I, O, K...] belong together. */
 static bool transposed_channels(conv *c, const tg_tensor *x, const tg_tensor *w) {
   int64_t channels = tg_dims(x)[1], g = c->groups;
-  c->in = g > 0 ? channels / g : 0;
+  c->in = channels / g;
   c->out = tg_dims(w)[1];
-  if (g > 0 && channels == tg_dims(w)[0] && channels == g * c->in) return true;
+  if (channels == tg_dims(w)[0] && channels == g * c->in) return true;
   tg_fail("%s: x %s, weight %s and %lld groups do not fit: the channels of x must be the rows of "
           "the weight, and divide by the groups", c->call, tg_text_of(x), tg_text_of(w),
           (long long)g);

@@ -106,6 +106,11 @@ static bool is_choice(const tg_index_item *item) {
 static int axes_named(const plan *p, int count, const tg_index_item *items) {
   int axes = 0, rests = 0, news = 0;
   for (int i = 0; i < count; i++) {
+    if ((unsigned)items[i].kind > TG_ITEM_BY) {
+      tg_fail("%s: item %d of the index is of kind %d, which there is not; make it with TG_AT, "
+              "TG_RANGE and the like", p->call, i, (int)items[i].kind);
+      return -1;
+    }
     if (items[i].kind == TG_ITEM_BY && tg_is_null(p->call, items[i].by)) return -1;
     axes += axes_of(&items[i]);
     rests += items[i].kind == TG_ITEM_REST;

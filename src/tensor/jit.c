@@ -597,18 +597,17 @@ tg_jit *tg_jit_new(tg_jit_function function, int outputs, void *user) {
 
 static bool call_fits(const tg_jit *jit, tg_list inputs, tg_tensor **outputs) {
   if (!jit) tg_null_argument("tg_jit_call");
-  else if (inputs.count < 0 || (inputs.count && !inputs.items) || (jit->outputs && !outputs))
-    tg_fail("tg_jit_call: %lld inputs and %d outputs at no address", (long long)inputs.count,
-            jit->outputs);
+  else if (jit->outputs && !outputs)
+    tg_fail("tg_jit_call: outputs is NULL; give room for %d", jit->outputs);
   else
-    return true;
+    return tg_is_list("tg_jit_call", inputs);
   return false;
 }
 
 /* Inputs are memory, each of its own: that is how they are told apart. */
 static bool jit_inputs_fit(tg_list inputs) {
   for (int64_t i = 0; i < inputs.count; i++) {
-    if (tg_is_null("tg_jit_call", inputs.items[i]) || !tg_realize(inputs.items[i])) return false;
+    if (!tg_realize(inputs.items[i])) return false;
     for (int64_t j = 0; j < i; j++)
       if (inputs.items[i]->node->buffer == inputs.items[j]->node->buffer) {
         tg_fail("tg_jit_call: inputs %lld and %lld are the same memory; give it once",

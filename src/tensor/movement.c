@@ -145,8 +145,9 @@ static tg_tensor *pad_or_crop(const char *call, tg_tensor *x, const int64_t *pad
   for (int i = 0; i < shape.ndim; i++) {
     const int64_t *pad = pads + 2 * i;
     int64_t limit = INT64_MAX / 8, size = shape.dim[i];
-    int64_t from = pad[0] < 0 ? -pad[0] : 0, to = pad[1] < 0 ? size + pad[1] : size;
-    if (pad[0] > limit || pad[1] > limit || pad[0] < -limit || pad[1] < -limit || to < from)
+    bool far = pad[0] > limit || pad[1] > limit || pad[0] < -limit || pad[1] < -limit;
+    int64_t from = !far && pad[0] < 0 ? -pad[0] : 0, to = !far && pad[1] < 0 ? size + pad[1] : size;
+    if (far || to < from)
       return tg_fail("%s: axis %d of %s cannot be padded by %lld and %lld; a negative number "
                      "crops what is there", call, i, tg_text_of(x), (long long)pad[0],
                      (long long)pad[1]);
@@ -337,13 +338,9 @@ int64_t tg_chunk(tg_tensor *x, int64_t count, int axis, tg_tensor **out) {
 /* ---- cat, stack */
 
 static bool list_given(const char *call, tg_list tensors) {
-  if (tensors.count > 0 && tensors.count <= INT32_MAX && tensors.items) {
-    for (int64_t i = 0; i < tensors.count; i++)
-      if (tg_is_null(call, tensors.items[i])) return false;
-    return true;
-  }
-  tg_fail("%s: the list of tensors is empty; give at least one", call);
-  return false;
+  if (!tg_is_list(call, tensors)) return false;
+  if (!tensors.count) tg_fail("%s: the list of tensors is empty; give at least one", call);
+  return tensors.count > 0;
 }
 
 /* Every tensor must have the first one's shape (but along `axis`) and device. */

@@ -290,18 +290,27 @@ tg_tensor *(tg_randint)(tg_shape shape, const tg_create_opts *o) {
 
 /* ---- categories */
 
+/* Rows of weights that are all numbers, and none of them below 0 or infinite: [N, 1, 1]. */
+static tg_tensor *are_weights(tg_tensor *wide) {
+  tg_tensor *fit = tg_mul(tg_ge(wide, 0), tg_lt(wide, INFINITY));
+  tg_tensor *all = (tg_min)(fit, &(tg_axis_opts){.axis = TG_INTS(1)});
+  return all ? tg_reshape(all, tg_dims(wide)[0], 1, 1) : NULL;
+}
+
 /* weights [N, C] -> [N, samples]: how many running sums of the row are not above
- * a uniform number below the row's total. A row that adds up to 0 (or less) has no
- * category to give: all sums are passed, and the check makes that an error. */
+ * a uniform number below the row's total. A row that adds up to 0, or has what is no
+ * weight, has no category to give: all sums are passed, and the check makes that an
+ * error. */
 static tg_tensor *categories(tg_tensor *weights, int64_t samples) {
   if (!weights) return NULL;
   int64_t rows = tg_dims(weights)[0], classes = tg_dims(weights)[1];
   tg_create_opts like = {.dtype = TG_FLOAT64, .device = tg_device(weights)};
-  tg_tensor *sums = tg_cumsum(tg_cast(tg_detach(weights), TG_FLOAT64), 1);
-  sums = tg_contiguous(sums);
+  tg_tensor *wide = tg_cast(tg_detach(weights), TG_FLOAT64);
+  tg_tensor *sums = tg_contiguous(tg_cumsum(wide, 1));
   tg_tensor *total = tg_shrink(sums, 0, rows, classes - 1, classes);
   tg_tensor *u = tg_mul((tg_rand)(TG_SHAPE(rows, samples), &like), total);
   tg_tensor *passed = tg_ge(tg_reshape(u, rows, samples, 1), tg_reshape(sums, rows, 1, classes));
+  passed = tg_where(are_weights(wide), passed, true);
   tg_tensor *category = (tg_sum)(passed, &(tg_axis_opts){.axis = TG_INTS(2)});
   int64_t mark = tg_pool_mark();
   return category ? tg_wrap(mark, tg_n_checked(category->node, classes)) : NULL;

@@ -125,7 +125,9 @@ void tg_scope_close(tg_scope *scope) {
   }
 }
 
-void tg_scope_cleanup(tg_scope **scope) { tg_scope_close(*scope); }
+void tg_scope_cleanup(tg_scope **scope) {
+  if (scope) tg_scope_close(*scope);
+}
 
 void tg_compose_begin(tg_scope *scope) { scope_push(scope, false); }
 

@@ -66,6 +66,17 @@ bool tg_is_null(const char *call, const tg_tensor *t) {
   return !t;
 }
 
+bool tg_is_list(const char *call, tg_list list) {
+  if (list.count < 0 || list.count > INT32_MAX || (list.count && !list.items)) {
+    tg_fail("%s: the list has %lld tensors%s; give their number, and where they are", call,
+            (long long)list.count, list.items ? "" : " at NULL");
+    return false;
+  }
+  for (int64_t i = 0; i < list.count; i++)
+    if (tg_is_null(call, list.items[i])) return false;
+  return true;
+}
+
 int tg_axis(const char *call, const tg_tensor *t, int64_t axis) {
   int ndim = tg_rank(t), room = ndim ? ndim : 1;
   if (axis >= -room && axis < room) return (int)(axis < 0 ? axis + room : axis);
@@ -77,9 +88,13 @@ int tg_axis(const char *call, const tg_tensor *t, int64_t axis) {
 
 int tg_axes(const char *call, const tg_tensor *t, const tg_ints *axes, uint32_t *mask) {
   *mask = 0;
+  if (axes && (axes->ndim < 0 || axes->ndim > TG_MAX_DIMS)) {
+    tg_fail("%s: a list of %d axes; it has 0 to %d", call, (int)axes->ndim, TG_MAX_DIMS);
+    return -1;
+  }
   if (!axes || axes->ndim == 0) *mask = (UINT32_C(1) << tg_rank(t)) - 1;
   for (int i = 0; axes && i < axes->ndim; i++) {
-    int axis = i < TG_MAX_DIMS ? tg_axis(call, t, axes->dim[i]) : -1;
+    int axis = tg_axis(call, t, axes->dim[i]);
     if (axis < 0) return -1;
     if (*mask >> axis & 1) {
       tg_fail("%s: axis %d is given twice in %s", call, axis,
@@ -216,12 +231,7 @@ tg_tensor *tg_retain_grad(tg_tensor *t) {
 /* ---- values */
 
 int tg_corealize(tg_list tensors) {
-  if (tensors.count < 0 || (tensors.count && !tensors.items)) {
-    tg_fail("tg_corealize: the list has %lld tensors at no address", (long long)tensors.count);
-    return -1;
-  }
-  for (int64_t i = 0; i < tensors.count; i++)
-    if (tg_is_null("tg_corealize", tensors.items[i])) return -1;
+  if (!tg_is_list("tg_corealize", tensors)) return -1;
   if (!tensors.count) return 0;
   tg_node **nodes = tg_alloc((size_t)tensors.count * sizeof(tg_node *));
   if (!nodes) return -1;
