@@ -473,6 +473,78 @@ TEST(io_npz_in_place) {
   CHECK(!litter());
 }
 
+/* ---- where a file is written */
+
+static void at(char *out, const char *name) { snprintf(out, 900, "%s/%s", folder, name); }
+
+/* Saves n to a name, and reads it back by another. */
+static void saved_as(const char *name, const char *by, double n) {
+  char to[900];
+  at(to, name);
+  CHECK_OK(tg_save_npy(to, tg_full(TG_SHAPE(2), n)) == 0);
+  at(to, by);
+  CHECK_VALUES(tg_load_npy(to), 0, 0, n, n);
+  CHECK(!litter());
+}
+
+static bool is_link(const char *name) {
+  char to[900];
+  struct stat status;
+  at(to, name);
+  return lstat(to, &status) == 0 && S_ISLNK(status.st_mode);
+}
+
+static void make_link(const char *leads_to, const char *name) {
+  char to[900];
+  at(to, name);
+  unlink(to);
+  CHECK_INT(symlink(leads_to, to), 0);
+}
+
+/* Links stay; what they lead to is written, beside itself, be it there yet or not. */
+TEST(io_save_through_links) {
+  char inner[900], loop[900];
+  in_folder("x");
+  at(inner, "inner");
+  mkdir(inner, 0755);
+  make_link("inner/file.npy", "first");
+  make_link("first", "second");
+  saved_as("first", "inner/file.npy", 1);
+  saved_as("second", "inner/file.npy", 2);
+  at(inner, "inner/far.npy");
+  make_link(inner, "absolute");
+  saved_as("absolute", "inner/far.npy", 3);
+  make_link("../up.npy", "inner/up");
+  saved_as("inner/up", "up.npy", 4);
+  CHECK(is_link("first") && is_link("second") && is_link("absolute") && is_link("inner/up"));
+  make_link("there", "here");
+  make_link("here", "there");
+  at(loop, "here");
+  CHECK_FAILS(tg_save_npy(loop, tg_ones(TG_SHAPE(2))), "lead to one another");
+  make_link("nowhere/file.npy", "dangling");
+  at(loop, "dangling");
+  CHECK_FAILS(tg_save_npy(loop, tg_ones(TG_SHAPE(2))), "cannot create");
+  make_link("inner", "folder");
+  at(loop, "folder");
+  CHECK_FAILS(tg_save_npy(loop, tg_ones(TG_SHAPE(2))), "name a file");
+  CHECK(is_link("here") && is_link("there") && is_link("dangling") && is_link("folder"));
+}
+
+/* Every name that the system takes is taken. */
+TEST(io_save_long_names) {
+  char name[300], to[900];
+  in_folder("x");
+  for (int length = 240; length <= 257; length++) {
+    memset(name, 'n', sizeof name);
+    name[length] = 0;
+    at(to, name);
+    if (length <= 255) saved_as(name, name, length);
+    else CHECK_FAILS(tg_save_npy(to, tg_ones(TG_SHAPE(2))), "choose a shorter name");
+    unlink(to);
+  }
+  CHECK(!litter());
+}
+
 TEST(io_mnist_files) {
   tg_tensor *images = tg_load_idx(TG_TEST_DATA "/mnist/t10k-images-idx3-ubyte");
   tg_tensor *labels = tg_load_idx(TG_TEST_DATA "/mnist/t10k-labels-idx1-ubyte");

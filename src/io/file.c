@@ -2,8 +2,8 @@
  *
  * Order of reading: open, make sure that it is a plain file, learn its size;
  * only then does a reader believe a header that promises elements. Order of
- * writing: create a file of a new name beside the target (O_EXCL: never
- * somebody else's), write, fsync, rename, fsync the folder. An interrupted run
+ * writing: follow links, create a file of a new, short name beside the target
+ * (O_EXCL: never somebody else's), write, fsync, rename, fsync the folder. An interrupted run
  * can leave a *.part file at worst, never half a target.
  */
 #ifndef _POSIX_C_SOURCE
@@ -32,6 +32,7 @@ static const char *file_fix(int error) {
   case EMFILE:
   case ENFILE: return "close some files";
   case ENAMETOOLONG: return "choose a shorter name";
+  case ELOOP: return "its links lead to one another; remove one";
   default: return "check the path and the disk";
   }
 }
@@ -108,13 +109,47 @@ uint8_t *tg_read_file(const char *call, const char *path, size_t *size) {
 
 /* ------------------------------------------------------------- writing -- */
 
+enum { SINK_LINKS = 40, SINK_LINK = 4096 };
+
+/* How much of a path is the folder, with its slash. */
+static size_t folder_length(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
+/* `folder` bytes of path, then name. */
+static char *path_in(const char *path, size_t folder, const char *name) {
+  size_t length = strlen(name) + 1;
+  char *out = tg_alloc(folder + length);
+  if (!out) return NULL;
+  memcpy(out, path, folder);
+  memcpy(out + folder, name, length);
+  return out;
+}
+
+/* Follows the links that path is, to what is none or is not there yet. */
+static int sink_follow(tg_sink *s) {
+  char link[SINK_LINK];
+  s->target = path_in("", 0, s->path);
+  for (int i = 0; s->target && i < SINK_LINKS; i++) {
+    ssize_t length = readlink(s->target, link, sizeof link - 1);
+    if (length < 0) return 0;
+    link[length] = 0;
+    char *next = path_in(s->target, *link == '/' ? 0 : folder_length(s->target), link);
+    tg_free(s->target);
+    s->target = next;
+  }
+  return s->target ? file_fail(s->call, "write", s->path, ELOOP) : -1;
+}
+
 /* The permissions of the new file: the old one's, else the usual ones. Fails
  * where a rename would do harm: over a folder or a device. */
 static int sink_mode(const tg_sink *s, mode_t *mode, bool *keep) {
   struct stat status;
   *mode = 0666;
   *keep = false;
-  if (stat(s->path, &status) != 0) return 0;
+  if (stat(s->target, &status) != 0)
+    return errno == ENOENT ? 0 : file_fail(s->call, "write", s->path, errno);
   if (S_ISDIR(status.st_mode)) return file_fail(s->call, "write", s->path, EISDIR);
   if (!S_ISREG(status.st_mode)) {
     tg_fail("%s: %s is not a plain file; choose another path", s->call, s->path);
@@ -128,20 +163,21 @@ static int sink_mode(const tg_sink *s, mode_t *mode, bool *keep) {
 /* Opens a file of a name that nobody uses. */
 static int sink_create(tg_sink *s, mode_t mode) {
   static _Atomic unsigned serial;
-  size_t room = strlen(s->path) + 64;
-  s->aside = tg_alloc(room);
-  if (!s->aside) return -1;
   for (int attempt = 0; attempt < 100; attempt++) {
-    snprintf(s->aside, room, "%s.%ld-%u.part", s->path, (long)getpid(),
+    char name[64];
+    snprintf(name, sizeof name, "teenygrad-%ld-%u.part", (long)getpid(),
              atomic_fetch_add(&serial, 1));
+    s->aside = path_in(s->target, folder_length(s->target), name);
+    if (!s->aside) return -1;
     s->fd = open(s->aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (s->fd >= 0) return 0;
-    if (errno != EEXIST) break;
+    int error = errno;
+    if (error != EEXIST) file_fail(s->call, "create", s->aside, error);
+    tg_free(s->aside);
+    s->aside = NULL;
+    if (error != EEXIST) return -1;
   }
-  file_fail(s->call, "create", s->aside, errno);
-  tg_free(s->aside);
-  s->aside = NULL;
-  return -1;
+  return file_fail(s->call, "write", s->path, EEXIST);
 }
 
 int tg_sink_open(tg_sink *s, const char *call, const char *path) {
@@ -152,7 +188,11 @@ int tg_sink_open(tg_sink *s, const char *call, const char *path) {
     tg_fail("%s: the path is %s; name a file", call, path ? "empty" : "NULL");
     return -1;
   }
-  if (sink_mode(s, &mode, &keep) != 0 || sink_create(s, mode) != 0) return -1;
+  if (sink_follow(s) != 0 || sink_mode(s, &mode, &keep) != 0 || sink_create(s, mode) != 0) {
+    tg_free(s->target);
+    s->target = NULL;
+    return -1;
+  }
   /* The umask has cut the mode; an old file's mode is kept as it was. Where
    * that is not allowed the cut one does. */
   if (keep && fchmod(s->fd, mode) != 0) return 0;
@@ -177,14 +217,14 @@ void tg_sink_abort(tg_sink *s) {
   if (s->fd >= 0) close(s->fd);
   if (s->aside) unlink(s->aside);
   tg_free(s->aside);
-  s->aside = NULL;
+  tg_free(s->target);
+  s->aside = s->target = NULL;
   s->fd = -1;
 }
 
 /* Makes the rename itself last; a folder that cannot be synced is no error. */
 static void sink_sync_folder(const char *path) {
-  const char *slash = strrchr(path, '/');
-  size_t length = slash ? (size_t)(slash - path) + 1 : 0;
+  size_t length = folder_length(path);
   char folder[1024] = ".";
   if (length >= sizeof folder) return;
   if (length > 0) memcpy(folder, path, length);
@@ -199,10 +239,10 @@ int tg_sink_commit(tg_sink *s) {
   if (fsync(s->fd) != 0 && errno != EINVAL) status = file_fail(s->call, "write", s->path, errno);
   if (close(s->fd) != 0 && status == 0) status = file_fail(s->call, "write", s->path, errno);
   s->fd = -1;
-  if (status == 0 && rename(s->aside, s->path) != 0)
+  if (status == 0 && rename(s->aside, s->target) != 0)
     status = file_fail(s->call, "rename the new file to", s->path, errno);
   if (status == 0) {
-    sink_sync_folder(s->path);
+    sink_sync_folder(s->target);
     tg_free(s->aside);
     s->aside = NULL;
   }

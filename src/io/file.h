@@ -3,7 +3,7 @@
  * Reading: a plain file whose size is known before anything is allocated.
  * Writing: aside, into a new file in the same folder, renamed over the old one
  * once all of it is on the disk; whatever goes wrong before, the old file is
- * whole and nothing is left behind. `call` is the public function that messages
+ * whole and nothing is left behind. A link stays, what it leads to is replaced. `call` is the public function that messages
  * name.
  */
 #ifndef TG_IO_FILE_H
@@ -26,7 +26,8 @@ uint8_t *tg_read_file(const char *call, const char *path, size_t *size);
 
 typedef struct tg_sink {
   const char *call, *path;
-  char *aside; /* the name of the file that is being written */
+  char *target; /* path, or where its links lead to */
+  char *aside;  /* the name of the file that is being written */
   int fd;
   int64_t written;
 } tg_sink;
