@@ -53,6 +53,17 @@ void tg_clear_error(void) {
 
 bool tg_has_error(void) { return tg_this_thread()->error_unread; }
 
+void tg_error_within(const char *call) {
+  tg_thread *thread = tg_this_thread();
+  size_t length = strlen(call), room = sizeof thread->error - 1;
+  bool named = !strncmp(thread->error, call, length) && thread->error[length] == ':';
+  if (!thread->error_unread || strncmp(call, "tg_", 3) || named || length + 2 > room) return;
+  memmove(thread->error + length + 2, thread->error, room - length - 2);
+  memcpy(thread->error, call, length);
+  memcpy(thread->error + length, ": ", 2);
+  thread->error[room] = 0;
+}
+
 void tg_null_argument(const char *call) {
   tg_fail("%s: got NULL instead of a tensor; check the call that should have made it", call);
 }

@@ -3,8 +3,8 @@
  * Reading: a plain file whose size is known before anything is allocated.
  * Writing: aside, into a new file in the same folder, renamed over the old one
  * once all of it is on the disk; whatever goes wrong before, the old file is
- * whole and nothing is left behind. A link stays, what it leads to is replaced. `call` is the public function that messages
- * name.
+ * whole and nothing is left behind. A link stays, what it leads to is replaced.
+ * `call` is the public function that messages name.
  */
 #ifndef TG_IO_FILE_H
 #define TG_IO_FILE_H

@@ -347,12 +347,12 @@ static int optim_run(const tg_optimizer *o, optim_update *u, tg_list also) {
   return 0;
 }
 
-int tg_step_with(tg_optimizer *o, tg_list also) {
+static int optim_step(const char *call, tg_optimizer *o, tg_list also) {
   if (!o) {
-    tg_null_argument("tg_step");
+    tg_null_argument(call);
     return -1;
   }
-  if (!tg_is_list("tg_step_with", also) || optim_check_grads(o) != 0) return -1;
+  if (!tg_is_list(call, also) || optim_check_grads(o) != 0) return -1;
   optim_update u = {optim_list(o, 0), optim_list(o, also.count), 0};
   int status = -1;
   if (u.old && u.value) {
@@ -369,7 +369,13 @@ int tg_step_with(tg_optimizer *o, tg_list also) {
   return status;
 }
 
-int tg_step(tg_optimizer *optimizer) { return tg_step_with(optimizer, (tg_list){0, NULL}); }
+int tg_step(tg_optimizer *optimizer) {
+  return optim_step("tg_step", optimizer, (tg_list){0, NULL});
+}
+
+int tg_step_with(tg_optimizer *optimizer, tg_list also) {
+  return optim_step("tg_step_with", optimizer, also);
+}
 
 int tg_zero_grad(tg_optimizer *o) {
   if (!o) {

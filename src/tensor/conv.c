@@ -26,13 +26,13 @@
 /* `given` as one number per axis: none is `otherwise`, one counts for all. */
 static bool per_axis(const char *call, const char *what, tg_ints given, int axes,
                      int64_t otherwise, int64_t least, int64_t *out) {
-  if (given.ndim > 1 && given.ndim != axes) {
+  if (given.ndim < 0 || (given.ndim > 1 && given.ndim != axes)) {
     tg_fail("%s: %s %s has %d numbers for %d axes; give one for all, or one per axis", call, what,
             tg_shape_text(given.dim, given.ndim), (int)given.ndim, axes);
     return false;
   }
   for (int i = 0; i < axes; i++) {
-    out[i] = given.ndim <= 0 ? otherwise : given.dim[given.ndim == 1 ? 0 : i];
+    out[i] = !given.ndim ? otherwise : given.dim[given.ndim == 1 ? 0 : i];
     if (out[i] < least || out[i] > INT32_MAX) {
       tg_fail("%s: %s %lld is not possible; use numbers from %lld on", call, what,
               (long long)out[i], (long long)least);
@@ -45,7 +45,8 @@ static bool per_axis(const char *call, const char *what, tg_ints given, int axes
 /* Padding as pairs {left, right, top, bottom ...}, last axis first. */
 static bool padding_pairs(const char *call, tg_ints given, int axes, tg_ints *out) {
   out->ndim = 2 * axes;
-  if (given.ndim > 1 && given.ndim != axes && given.ndim != 2 * axes) {
+  bool fits = given.ndim == axes || given.ndim == 2 * axes;
+  if (given.ndim < 0 || (given.ndim > 1 && !fits)) {
     tg_fail("%s: padding %s has %d numbers for %d axes; give 1, %d or %d", call,
             tg_shape_text(given.dim, given.ndim), (int)given.ndim, axes, axes, 2 * axes);
     return false;
@@ -53,7 +54,7 @@ static bool padding_pairs(const char *call, tg_ints given, int axes, tg_ints *ou
   for (int i = 0; i < 2 * axes; i++) {
     int from_last = i / 2, at = given.ndim == 1 ? 0 : axes - 1 - from_last;
     if (given.ndim > axes) at = i;
-    out->dim[i] = given.ndim <= 0 ? 0 : given.dim[at];
+    out->dim[i] = !given.ndim ? 0 : given.dim[at];
     if (out->dim[i] > INT32_MAX || out->dim[i] < -INT32_MAX) {
       tg_fail("%s: padding by %lld is not possible", call, (long long)out->dim[i]);
       return false;
@@ -287,7 +288,9 @@ static bool folded_sizes(const conv *c, const tg_tensor *x, int64_t *out) {
     }
     out[i] = (steps - 1) * c->stride[i] + reach;
   }
-  return true;
+  tg_shape most = TG_SHAPE(c->batch, c->groups * c->out); /* on the way to the result */
+  for (int i = 0; i < c->axes; i++) push(&most, out[i]), push(&most, c->kernel[i]);
+  return tg_check_shape(c->call, most, x->node->dtype) >= 0;
 }
 
 /* x [N, G*I, Y...] times weight [G*I, O, K...], over I: [N, G*O, Y..., K...]. */

@@ -91,7 +91,7 @@ tg_tensor *tg_dot(tg_tensor *x, tg_tensor *w) {
   TG_COMPOSE(product(x, w, product_shape(x, w, batch)));
 }
 
-tg_tensor *tg_matmul(tg_tensor *x, tg_tensor *w) { return tg_dot(x, w); }
+tg_tensor *tg_matmul(tg_tensor *x, tg_tensor *w) { TG_COMPOSE(tg_dot(x, w)); }
 
 /* ---- layers */
 

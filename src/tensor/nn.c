@@ -233,6 +233,9 @@ tg_tensor *(tg_sparse_categorical_crossentropy)(tg_tensor *logits, tg_tensor *la
   const char *call = "tg_sparse_categorical_crossentropy";
   if (tg_is_null(call, logits) || tg_is_null(call, labels)) return NULL;
   if (!labels_fit(call, logits, labels)) return NULL;
-  int64_t ignored = o && o->ignore_index.ndim > 0 ? o->ignore_index.dim[0] : -1;
+  int given = o ? o->ignore_index.ndim : 0;
+  if (given < 0 || given > 1)
+    return tg_fail("%s: .ignore_index has %d numbers; give one, or none", call, given);
+  int64_t ignored = given ? o->ignore_index.dim[0] : -1;
   TG_COMPOSE(cross_entropy(logits, labels, ignored));
 }

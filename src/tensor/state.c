@@ -98,4 +98,6 @@ bool tg_set_no_grad(bool on) {
   return old;
 }
 
-void tg_restore_no_grad(const bool *old) { tg_set_no_grad(*old); }
+void tg_restore_no_grad(const bool *old) {
+  if (old) tg_set_no_grad(*old);
+}

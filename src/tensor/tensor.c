@@ -182,6 +182,8 @@ tg_grad_mode tg_requires_grad(const tg_tensor *t) { return t ? t->requires_grad 
 
 tg_tensor *tg_set_requires_grad(tg_tensor *t, tg_grad_mode mode) {
   if (tg_is_null("tg_set_requires_grad", t)) return NULL;
+  if (mode != TG_GRAD_YES && mode != TG_GRAD_NO && mode != TG_GRAD_UNSET)
+    return tg_fail("tg_set_requires_grad: %d is no mode; use TG_GRAD_YES or TG_GRAD_NO", (int)mode);
   if (mode == TG_GRAD_YES && !tg_is_floating_point(t))
     return tg_fail("tg_set_requires_grad: a tensor of %s cannot have a gradient; cast it to a "
                    "float dtype first", tg_dtype_name(tg_dtype_of(t)));
@@ -394,8 +396,12 @@ tg_tensor *tg_bitcast(tg_tensor *t, tg_dtype dtype) {
   return tg_call1_with(&tg_fn_bitcast, t, 1, &(int64_t){dtype});
 }
 
-tg_tensor *tg_float(tg_tensor *t) { return tg_cast(t, TG_FLOAT32); }
-tg_tensor *tg_half(tg_tensor *t) { return tg_cast(t, TG_FLOAT16); }
+tg_tensor *tg_float(tg_tensor *t) {
+  return tg_is_null("tg_float", t) ? NULL : tg_cast(t, TG_FLOAT32);
+}
+tg_tensor *tg_half(tg_tensor *t) {
+  return tg_is_null("tg_half", t) ? NULL : tg_cast(t, TG_FLOAT16);
+}
 
 tg_tensor *tg_to(tg_tensor *t, const char *device) {
   if (tg_is_null("tg_to", t)) return NULL;

@@ -226,28 +226,28 @@ static void curve_slope(tg_context *c, tg_node *grad, tg_node **grads,
   grads[0] = tg_node_cast(tg_n_mul(widened_node(grad), by_x), c->in_dtype);
 }
 
-/* CURVE(f) makes the Function f_row from f_value and f_slope above. */
-#define CURVE(f)                                                              \
+/* CURVE(f, Name) makes the Function f_row from f_value and f_slope above. */
+#define CURVE(f, Name)                                                        \
   static tg_node *f##_forward(tg_context *c, tg_node *const *x) {             \
     return curve_value(c, x[0], f##_value);                                   \
   }                                                                           \
   static void f##_backward(tg_context *c, tg_node *grad, tg_node **grads) {   \
     curve_slope(c, grad, grads, f##_slope);                                   \
   }                                                                           \
-  static const tg_function_row f##_row = {#f, f##_forward, f##_backward};
+  static const tg_function_row f##_row = {#Name, f##_forward, f##_backward};
 
-CURVE(abs)
-CURVE(expm1)
-CURVE(tanh)
-CURVE(cos)
-CURVE(tan)
-CURVE(exp2)
-CURVE(sinh)
-CURVE(cosh)
-CURVE(asinh)
-CURVE(acosh)
-CURVE(atanh)
-CURVE(softplus)
+CURVE(abs, Abs)
+CURVE(expm1, Expm1)
+CURVE(tanh, Tanh)
+CURVE(cos, Cos)
+CURVE(tan, Tan)
+CURVE(exp2, Exp2)
+CURVE(sinh, Sinh)
+CURVE(cosh, Cosh)
+CURVE(asinh, Asinh)
+CURVE(acosh, Acosh)
+CURVE(atanh, Atanh)
+CURVE(softplus, Softplus)
 
 tg_tensor *tg_tanh(tg_tensor *x) { return on_float(&tanh_row, x); }
 tg_tensor *tg_cos(tg_tensor *x) { return on_float(&cos_row, x); }
@@ -279,7 +279,7 @@ static void sign_backward(tg_context *c, tg_node *grad, tg_node **grads) {
   (void)c;
   grads[0] = tg_n_num(grad, 0);
 }
-static const tg_function_row sign_row = {"sign", sign_forward, sign_backward};
+static const tg_function_row sign_row = {"Sign", sign_forward, sign_backward};
 
 tg_tensor *tg_sign(tg_tensor *x) {
   if (tg_is_null("tg_sign", x)) return NULL;
@@ -303,7 +303,7 @@ tg_tensor *tg_reciprocal(tg_tensor *x) { TG_COMPOSE(tg_div(1, tg_as_float(x))); 
 tg_tensor *tg_rsqrt(tg_tensor *x) {
   TG_COMPOSE(tg_narrowed(tg_div(1, tg_sqrt(tg_widened(x))), x));
 }
-tg_tensor *tg_square(tg_tensor *x) { return tg_mul(x, x); }
+tg_tensor *tg_square(tg_tensor *x) { TG_COMPOSE(tg_mul(x, x)); }
 
 static tg_tensor *floor_of(tg_tensor *x) {
   tg_tensor *t = tg_trunc(x);
@@ -345,7 +345,7 @@ tg_tensor *tg_hardtanh(tg_tensor *x, double low, double high) {
     return tg_fail("tg_hardtanh: low %g is above high %g; swap them", low, high);
   TG_COMPOSE(hardtanh_of(x, low, high));
 }
-tg_tensor *tg_relu6(tg_tensor *x) { return tg_hardtanh(x, 0, 6); }
+tg_tensor *tg_relu6(tg_tensor *x) { TG_COMPOSE(hardtanh_of(x, 0, 6)); }
 static tg_tensor *hardswish_of(tg_tensor *x) {
   return tg_div(tg_mul(x, tg_relu6(tg_add(x, 3))), 6);
 }
@@ -370,7 +370,7 @@ static tg_tensor *gated(tg_tensor *x, double steep) {
   return tg_mul(x, tg_sigmoid(steep == 1 ? x : tg_mul(x, steep)));
 }
 tg_tensor *tg_silu(tg_tensor *x) { TG_COMPOSE(tg_narrowed(gated(tg_widened(x), 1), x)); }
-tg_tensor *tg_swish(tg_tensor *x) { return tg_silu(x); }
+tg_tensor *tg_swish(tg_tensor *x) { TG_COMPOSE(tg_silu(x)); }
 tg_tensor *tg_quick_gelu(tg_tensor *x) {
   TG_COMPOSE(tg_narrowed(gated(tg_widened(x), 1.702), x));
 }
