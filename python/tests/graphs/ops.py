@@ -61,7 +61,7 @@ def unary(name, kind, dtypes, ours, theirs, limits=None, weight=1):
     op(weight, name)(choose)
 
 
-TO_FLOAT = ("exp", "log", "exp2", "log2", "sin", "cos", "tan", "sigmoid", "tanh", "rsqrt", "sqrt", "reciprocal")  # of integers
+TO_FLOAT = ("exp", "log", "exp2", "log2", "sin", "cos", "tan", "sigmoid", "tanh", "rsqrt", "sqrt_wide", "reciprocal")  # of integers
 REAL = ("int32", "int64") + FLOATS
 for _name, _weight in (("exp", 3), ("log", 3), ("exp2", 1), ("log2", 1), ("sin", 1), ("cos", 1), ("sigmoid", 2),
                        ("tanh", 2), ("rsqrt", 1)):
@@ -79,8 +79,8 @@ for _name, _theirs in (("silu", "F.silu({0})"), ("swish", "F.silu({0})"), ("gelu
 unary("elu_alpha", FUNC, FLOATS, "{0}.elu(0.5)", "F.elu({0}, 0.5)", ANY)
 unary("celu_alpha", FUNC, FLOATS, "{0}.celu(2)", "F.celu({0}, 2)", ANY)
 unary("softplus_beta", FUNC, FLOATS, "{0}.softplus(2)", "F.softplus({0}, 2, threshold=60)", ANY)
-unary("sqrt", ARITH, FLOATS[:3] + ("int32", "int64"), "{0}.sqrt()", "torch.sqrt({0})", None, 2)
-unary("sqrt_double", FUNC, FLOATS[3:], "{0}.sqrt()", "torch.sqrt({0})")  # PyTorch's is one unit off at times
+unary("sqrt", ARITH, FLOATS[:3], "{0}.sqrt()", "torch.sqrt({0})", None, 2)
+unary("sqrt_wide", FUNC, FLOATS[3:] + ("int32", "int64"), "{0}.sqrt()", "torch.sqrt({0})")  # PyTorch's is one unit off at times
 unary("reciprocal", ARITH, REAL, "{0}.reciprocal()", "torch.reciprocal({0})", None, 2)
 unary("neg", ARITH, NUMBERS, "-{0}", "-{0}", None, 2)
 unary("abs", ARITH, NUMBERS, "{0}.abs()", "{0}.abs()", None, 2)
