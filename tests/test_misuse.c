@@ -96,13 +96,13 @@ static double PROB(int k, double good) {
   return must(v, v < 5) < 0 ? good : bad[v];
 }
 
-static int DT(int k, int good) {
-  PICK(k, "dtype", good, -1, 99, INT_MAX, INT_MIN);
-  return must(v, true) < 0 ? good : bad[v];
-}
-static int ANY_DTYPE(int k) {
+static tg_dtype DT(int k, tg_dtype good) {
   PICK(k, "dtype", 0, -1, 99, INT_MAX, INT_MIN);
-  return must(v, false) < 0 ? TG_INT8 : bad[v];
+  return must(v, true) < 0 ? good : (tg_dtype)bad[v];
+}
+static tg_dtype ANY_DTYPE(int k) {
+  PICK(k, "dtype", 0, -1, 99, INT_MAX, INT_MIN);
+  return must(v, false) < 0 ? TG_INT8 : (tg_dtype)bad[v];
 }
 static int MODE(int k, int good) {
   PICK(k, "mode", good, -2, 99, INT_MAX, INT_MIN);

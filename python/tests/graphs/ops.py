@@ -71,7 +71,9 @@ for _name, _limits in (("sinh", (-80, 80, "or not finite")), ("cosh", (-80, 80, 
     unary(_name, FUNC, FLOATS, "{0}.%s()" % _name, "torch.%s({0})" % _name, _limits)
 unary("acosh", FUNC, FLOATS, "({0}.abs() + 1.5).acosh()", "torch.acosh({0}.abs() + 1.5)", ANY)
 unary("atanh", FUNC, FLOATS, "{0}.clip(-0.75, 0.75).atanh()", "torch.atanh({0}.clip(-0.75, 0.75))", ANY)
-for _name, _theirs in (("silu", "F.silu({0})"), ("swish", "F.silu({0})"), ("gelu", "F.gelu({0}, approximate='tanh')"),
+# As F.gelu(x, approximate="tanh"), whose 1 + tanh loses digits on the left.
+GELU = "{0} * torch.sigmoid(1.5957691216057308 * {0} * (1 + 0.044715 * {0} * {0}))"
+for _name, _theirs in (("silu", "F.silu({0})"), ("swish", "F.silu({0})"), ("gelu", GELU),
                        ("quick_gelu", "{0} * torch.sigmoid(1.702 * {0})"), ("mish", "F.mish({0})"),
                        ("softplus", "F.softplus({0}, threshold=60)"), ("softsign", "F.softsign({0})"), ("elu", "F.elu({0})"),
                        ("celu", "F.celu({0})"), ("hardswish", "F.hardswish({0})")):
