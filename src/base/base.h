@@ -36,8 +36,8 @@ void tg_cache_clear(void);
 /* tg_fail with another kind than TG_FAILURE_ARGUMENT. */
 void *tg_fail_as(tg_failure kind, const char *format, ...) TG_PRINTF(2, 3);
 bool tg_has_error(void);                 /* recorded and not yet read */
-/* The message that is recorded, of a part of `call`, begins with that name from now on;
- * unless call is none that users know. */
+/* The message that is recorded is of a part of `call`: it names that from now on, unless
+ * it is none that users know. */
 void tg_error_within(const char *call);
 void tg_null_argument(const char *call); /* records "call: got NULL" if nothing is recorded */
 /* "(2, 3)" in a buffer that stays valid for the next 7 calls on this thread. */

@@ -53,15 +53,21 @@ void tg_clear_error(void) {
 
 bool tg_has_error(void) { return tg_this_thread()->error_unread; }
 
+/* How much of a message is "tg_name: ". */
+static size_t named_length(const char *message) {
+  const char *colon = strchr(message, ':');
+  bool named = !strncmp(message, "tg_", 3) && colon && colon[1] == ' ';
+  if (!named || memchr(message, ' ', (size_t)(colon - message))) return 0;
+  return (size_t)(colon - message) + 2;
+}
+
 void tg_error_within(const char *call) {
   tg_thread *thread = tg_this_thread();
-  size_t length = strlen(call), room = sizeof thread->error - 1;
-  bool named = !strncmp(thread->error, call, length) && thread->error[length] == ':';
-  if (!thread->error_unread || strncmp(call, "tg_", 3) || named || length + 2 > room) return;
-  memmove(thread->error + length + 2, thread->error, room - length - 2);
-  memcpy(thread->error, call, length);
-  memcpy(thread->error + length, ": ", 2);
-  thread->error[room] = 0;
+  char text[sizeof thread->error];
+  if (!thread->error_unread || strncmp(call, "tg_", 3)) return;
+  const char *rest = thread->error + named_length(thread->error);
+  if (snprintf(text, sizeof text, "%s: %s", call, rest) > 0)
+    memcpy(thread->error, text, strlen(text) + 1);
 }
 
 void tg_null_argument(const char *call) {
