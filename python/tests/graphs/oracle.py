@@ -40,6 +40,16 @@ def shaken(x, dtype, size, random):
     return x * (1 + sign * size) + sign * small * ((x != 0) & x.isfinite())
 
 
+def random_sign(random):
+    return torch.randint(-1, 2, (), generator=random).double()
+
+
+def lost_in_mean(x):
+    """How far a mean that is rounded moves all that is divided by the deviation from it."""
+    apart = (x - x.mean()).abs().max().item() if x.numel() else 0
+    return EPSILON["float32"] * x.abs().max().item() / apart if 0 < apart < float("inf") else 0
+
+
 @contextlib.contextmanager
 def default_dtype(dtype):
     torch.set_default_dtype(dtype)
@@ -64,6 +74,8 @@ def step_values(graph, noise=None):
         exec(s.text(s.theirs, i, DOUBLE if double else NATIVE, operands), names)
         value = names[f"v{i}"]
         if double and s.dtype in FLOATS and s.kind != "leaf":
+            if noise and s.op == "layernorm":
+                value = value + random_sign(random) * lost_in_mean(values[s.ins[0]].detach())
             if noise:
                 value = Noise.apply(value, s.dtype, 0 if s.same else EPSILON[s.dtype], EPSILON[s.dtype], random)
             value = value.to(getattr(torch, s.dtype)).double()
