@@ -4,6 +4,7 @@ and gradient that may be rounded multiplied by a number near 1 (Monte Carlo arit
 largest move of this element, or of the tensor in the mean, and a few units in the last place. Where a value is *same*
 (make.py) all bits must agree. An element whose kind (finite, infinite, NaN) rounding alone can change proves nothing."""
 import contextlib
+import re
 
 import torch
 from graphs.make import DOUBLE, FLOATS, NATIVE, THEIRS, learn
@@ -44,10 +45,11 @@ def random_sign(random):
     return torch.randint(-1, 2, (), generator=random).double()
 
 
-def lost_in_mean(x):
+def lost_in_mean(x, axis):
     """How far a mean that is rounded moves all that is divided by the deviation from it."""
-    apart = (x - x.mean()).abs().max().item() if x.numel() else 0
-    return EPSILON["float32"] * x.abs().max().item() / apart if 0 < apart < float("inf") else 0
+    apart = (x - x.mean(axis, keepdim=True)).abs().amax(axis, keepdim=True)
+    moved = EPSILON["float32"] * x.abs().amax(axis, keepdim=True) / apart
+    return torch.where((apart > 0) & moved.isfinite(), moved, 0)
 
 
 @contextlib.contextmanager
@@ -74,8 +76,9 @@ def step_values(graph, noise=None):
         exec(s.text(s.theirs, i, DOUBLE if double else NATIVE, operands), names)
         value = names[f"v{i}"]
         if double and s.dtype in FLOATS and s.kind != "leaf":
-            if noise and s.op == "layernorm":
-                value = value + random_sign(random) * lost_in_mean(values[s.ins[0]].detach())
+            if noise and s.op == "layernorm" and value.numel():
+                axis = int(re.search(r"movedim\((-?\d+), -1\)", s.theirs)[1])
+                value = value + random_sign(random) * lost_in_mean(values[s.ins[0]].detach(), axis)
             if noise:
                 value = Noise.apply(value, s.dtype, 0 if s.same else EPSILON[s.dtype], EPSILON[s.dtype], random)
             value = value.to(getattr(torch, s.dtype)).double()
