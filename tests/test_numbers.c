@@ -316,6 +316,27 @@ static void folded_mistakes(void) {
     tg_clear_error();
   }
 }
+/* Inside a maximum of which nothing is left there is nothing to check. */
+static void folded_maximum(void) {
+  tg_tensor *x = tg_ones(TG_SHAPE(2, 1)), *at = tg_zeros(TG_SHAPE(2, 2), .dtype = TG_INT64);
+  tg_tensor *index = step(tg_add(at, step(tg_zeros(TG_SHAPE(2, 2), .dtype = TG_INT64))));
+  tg_tensor *most = tg_max(tg_gather(step(x), tg_realize(index), 1), .axis = TG_INTS(0));
+  tg_tensor *either = step(tg_full(TG_SHAPE(2), 3));
+  SAME(tg_where(tg_gt(most, 0), either, either), 3, 3);
+}
+TEST(numbers_folded_maximum) { in_each_way(folded_maximum); }
+
+/* Compilers know positions, and may be wrong about them. */
+static void cropped_slopes(void) {
+  for (int64_t n = 8; n <= 40; n += 8) {
+    tg_tensor *x = tg_ones(TG_SHAPE(1, n), .dtype = TG_FLOAT64, .requires_grad = TG_GRAD_YES);
+    CHECK_OK(tg_backward(tg_sum(tg_pad2d(x, TG_INTS(2, -1, 0, 2)))) == 0);
+    CHECK_INT(read_all(tg_grad(x)), n);
+    for (int64_t i = 0; i < n; i++) CHECK(number[i] == (i < n - 1));
+  }
+}
+TEST(numbers_cropped_slopes) { in_each_way(cropped_slopes); }
+
 TEST(numbers_folded_mistakes) { in_each_way(folded_mistakes); }
 
 /* ---- integers that wrap */

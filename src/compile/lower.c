@@ -319,15 +319,19 @@ static int32_t lower_row(lowering *l, int32_t entry, const int32_t *index, int32
   return tg_ir_check(&l->b, row, rows);
 }
 
-/* A CHECK below `from` that x is not computed from; -1: none. */
+/* A CHECK below `from` that x is not computed from; -1: none. Not one inside a sum or a
+ * maximum of which nothing is left: its positions are not gone through. */
 static int32_t lost_check(lowering *l, int32_t from, int32_t x) {
   int32_t lost = -1;
   if (l->b.failed || !l->checks || from < 0 || from == x) return -1;
+  uint64_t ranges = tg_ins_at(&l->b, from)->ranges;
   for (int s = 0; s < 3; s++)
     if (tg_ins_at(&l->b, x)->src[s] == from) return -1;
   bool *in_from = mark_below(l, from), *in_x = mark_below(l, x);
   for (int32_t n = 0; in_from && in_x && n <= from && lost < 0; n++)
-    if (in_from[n] && tg_ins_at(&l->b, n)->op == TG_OP_CHECK && (n > x || !in_x[n])) lost = n;
+    if (in_from[n] && tg_ins_at(&l->b, n)->op == TG_OP_CHECK && (n > x || !in_x[n]) &&
+        !(tg_ins_at(&l->b, n)->ranges & ~ranges))
+      lost = n;
   tg_free(in_from);
   tg_free(in_x);
   return lost;

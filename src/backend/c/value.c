@@ -484,10 +484,14 @@ void tg_c_instruction(c_render *r, int32_t i) {
   c_expr value = cv_value(r, i, vector), type = tg_c_vector_type(r, in->dtype);
   const char *scalar = in->dtype == TG_BOOL ? "_Bool" : tg_c_type(in->dtype);
   bool loads = tg_c_keep_loads(r, i);
+  /* A product is rounded before it is added. And positions are hidden from the compiler:
+   * gcc 12 takes {8, ..., 15} < 15 for true in all lanes, where masks are bits (AVX-512)
+   * and it has unrolled the loop. */
   bool rounds = in->op == TG_OP_MUL && tg_dtype_is_float(in->dtype) && !loads;
-  const char *constant = rounds ? "" : "const ", *name = vector ? type.at : scalar;
+  bool pinned = rounds || (vector && r->code->row_of[i] >= 0);
+  const char *constant = pinned ? "" : "const ", *name = vector ? type.at : scalar;
   tg_c_line(r, "%s%s v%d = %.2900s;", constant, name, i, value.at);
-  if (rounds) tg_c_line(r, "PIN(v%d);", i); /* a product is rounded before it is added */
+  if (pinned) tg_c_line(r, "PIN(v%d);", i);
   int kept = loads ? -1 : tg_c_keep_row(r, i);
   c_expr of = tg_c_name(r, in->dtype);
   if (kept >= 0) tg_c_line(r, "store_%s(kept%d + i%d, v%d);", of.at, kept, r->lane, i);
