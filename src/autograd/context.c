@@ -60,7 +60,7 @@ void tg_visit_users(const tg_tensor *t, void (*visit)(void *user, void *arg), vo
   enum { VISIT_PENDING = 64, VISIT_STEPS = 512 };
   const tg_tensor *pending[VISIT_PENDING];
   int count = 0;
-  if (t) pending[count++] = t;
+  if (t && visit) pending[count++] = t;
   for (int steps = 0; count && steps < VISIT_STEPS; steps++) {
     t = pending[--count];
     const tg_context *c = atomic_load(&t->refs) == 1 ? t->context : NULL;
@@ -184,6 +184,7 @@ tg_tensor *tg_call(const tg_function_row *row, int count, tg_tensor *const *inpu
 /* ---- the user's own Functions */
 
 int tg_save_for_backward(tg_context *c, tg_tensor *t) {
+  if (!c) tg_fail("tg_save_for_backward: the context is NULL; give the one that forward got");
   if (!c || tg_is_null("tg_save_for_backward", t)) return -1;
   void *items = c->user_saved;
   if (!tg_reserve(&items, &c->user_room, c->user_count, sizeof(tg_tensor *))) return -1;

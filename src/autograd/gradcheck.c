@@ -156,6 +156,13 @@ static bool inputs_ready(tg_list inputs) {
   return inputs.count > 0;
 }
 
+static bool tolerances_fit(const check *k) {
+  if (k->eps > 0 && isfinite(k->eps) && k->atol >= 0 && k->rtol >= 0) return true;
+  tg_fail("tg_gradcheck: .eps is %g, .atol %g and .rtol %g; use more than 0 for the first, 0 or "
+          "more for the others", k->eps, k->atol, k->rtol);
+  return false;
+}
+
 int (tg_gradcheck)(tg_gradcheck_function f, tg_list inputs, const tg_gradcheck_opts *o) {
   static const tg_gradcheck_opts none;
   if (!o) o = &none;
@@ -163,6 +170,7 @@ int (tg_gradcheck)(tg_gradcheck_function f, tg_list inputs, const tg_gradcheck_o
   if (!f || !inputs_ready(inputs)) return -1;
   check k = {f, inputs.items, (int)inputs.count, tg_opt(o->eps, 1e-6), tg_opt(o->atol, 1e-5),
              tg_opt(o->rtol, 1e-3), o->user};
+  if (!tolerances_fit(&k)) return -1;
   tg_tensor **analytic = tg_alloc_zero((size_t)k.count * sizeof *analytic);
   if (!analytic) return -1;
   int failed = run_backward(&k, analytic);

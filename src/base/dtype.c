@@ -41,6 +41,10 @@ int64_t tg_dtype_size(tg_dtype dtype) { return row(dtype)->size; }
 bool tg_dtype_is_float(tg_dtype dtype) { return row(dtype)->is_float; }
 
 tg_dtype tg_promote(tg_dtype a, tg_dtype b) {
+  if ((unsigned)a >= TG_DTYPE_COUNT || (unsigned)b >= TG_DTYPE_COUNT) {
+    tg_fail("tg_promote: %d and %d are not both dtypes", (int)a, (int)b);
+    return TG_DEFAULT_DTYPE;
+  }
   tg_dtype low = a < b ? a : b, high = a < b ? b : a;
   return low == TG_FLOAT16 && high == TG_BFLOAT16 ? TG_FLOAT32 : high;
 }

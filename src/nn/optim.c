@@ -59,12 +59,13 @@ static int optim_bad(const char *call, const char *name, double value, const cha
 
 static int optim_check_options(const tg_optimizer *o, double lr) {
   if (!(lr >= 0 && lr <= DBL_MAX)) return optim_bad(o->call, ".lr", lr, "0 or more");
-  if (!(o->momentum >= 0)) return optim_bad(o->call, ".momentum", o->momentum, "0 or more");
-  if (!(o->weight_decay >= 0))
+  if (!(o->momentum >= 0 && o->momentum <= DBL_MAX))
+    return optim_bad(o->call, ".momentum", o->momentum, "0 or more");
+  if (!(o->weight_decay >= 0 && o->weight_decay <= DBL_MAX))
     return optim_bad(o->call, ".weight_decay", o->weight_decay, "0 or more");
   if (!(o->b1 >= 0 && o->b1 < 1)) return optim_bad(o->call, ".b1", o->b1, "in [0, 1)");
   if (!(o->b2 >= 0 && o->b2 < 1)) return optim_bad(o->call, ".b2", o->b2, "in [0, 1)");
-  if (!(o->eps >= 0)) return optim_bad(o->call, ".eps", o->eps, "0 or more");
+  if (!(o->eps >= 0 && o->eps <= DBL_MAX)) return optim_bad(o->call, ".eps", o->eps, "0 or more");
   if (o->nesterov && o->momentum == 0)
     return optim_bad(o->call, ".momentum", 0, "more than 0 with .nesterov");
   return 0;

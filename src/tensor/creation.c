@@ -32,6 +32,7 @@ static bool creation_check(creation *c, const char *call, tg_shape shape,
 tg_tensor *tg_created(const char *call, int64_t mark, tg_node *node, const tg_create_opts *o) {
   tg_grad_mode mode = o ? o->requires_grad : TG_GRAD_UNSET;
   tg_tensor *t = NULL;
+  if (!tg_is_grad_mode(call, mode)) node = NULL;
   if (node && mode == TG_GRAD_YES && !tg_dtype_is_float(node->dtype))
     tg_fail("%s: a tensor of %s cannot have a gradient; use a float dtype", call,
             tg_dtype_name(node->dtype));

@@ -507,6 +507,9 @@ tg_tensor *tg_take(tg_tensor *x, tg_tensor *index) {
   if (!tg_rank(x) || tg_rank(x) - 1 + tg_rank(index) > TG_MAX_DIMS)
     return tg_fail("%s: rows of %s by an index of %s: x needs an axis, and the result at most %d",
                    call, tg_text_of(x), tg_text_of(index), TG_MAX_DIMS);
+  tg_shape shape = tg_shape_of(index);
+  for (int i = 1; i < tg_rank(x); i++) shape.dim[shape.ndim++] = tg_dims(x)[i];
+  if (tg_check_shape(call, shape, x->node->dtype) < 0) return NULL;
   TG_COMPOSE(taken(x, index));
 }
 

@@ -583,10 +583,13 @@ static int jit_replay(tg_jit *jit, tg_tensor **outputs) {
 
 /* ---- the calls */
 
+/* More is a mistake; the callers have an array of that size. */
+#define MOST_OUTPUTS (1 << 20)
+
 tg_jit *tg_jit_new(tg_jit_function function, int outputs, void *user) {
-  if (!function || outputs < 0)
-    return tg_fail(function ? "tg_jit_new: %d outputs; a function has 0 or more"
-                            : "tg_jit_new: the function is NULL", outputs);
+  if (!function) return tg_fail("tg_jit_new: the function is NULL");
+  if (outputs < 0 || outputs > MOST_OUTPUTS)
+    return tg_fail("tg_jit_new: %d outputs; a function has 0 to %d", outputs, MOST_OUTPUTS);
   tg_jit *jit = tg_alloc_zero(sizeof *jit);
   if (!jit) return NULL;
   *jit = (tg_jit){.function = function, .user = user, .outputs = outputs, .inputs = -1};

@@ -113,6 +113,7 @@ tg_tensor *tg_sequential(tg_tensor *x, int count, const tg_layer *layers, void *
   for (int i = 0; x && i < count; i++) {
     if (!layers[i]) return tg_fail("tg_sequential: layer %d of %d is NULL", i, count);
     x = layers[i](x, user ? user[i] : NULL);
+    if (!x) tg_fail("tg_sequential: layer %d of %d gave NULL without a message", i, count);
   }
   return x;
 }

@@ -22,6 +22,8 @@ tg_tensor *(tg_layernorm)(tg_tensor *x, const tg_layernorm_opts *o) {
   if (!o) o = &none;
   tg_ints last = TG_INTS(-1), axis = o->axis.ndim ? o->axis : last;
   if (tg_is_null("tg_layernorm", x) || tg_axes("tg_layernorm", x, &axis, &mask)) return NULL;
+  if (!(o->eps >= 0) || !isfinite(o->eps))
+    return tg_fail("tg_layernorm: .eps is %g; use 0 or more", o->eps);
   TG_COMPOSE(layernorm(x, o, mask));
 }
 

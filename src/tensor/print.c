@@ -57,8 +57,9 @@ static void put_axis(text_cursor *text, const tg_node *n, int axis, int64_t at, 
 
 int64_t tg_to_string(tg_tensor *t, char *out, size_t size) {
   if (tg_is_null("tg_to_string", t) || tg_recording_refuses("tg_to_string")) return -1;
-  if (!tg_realize(t)) return -1;
-  text_cursor text = {out, out ? size : 0, 0};
+  if (size && !out) tg_fail("tg_to_string: the address to write to is NULL");
+  if ((size && !out) || !tg_realize(t)) return -1;
+  text_cursor text = {out, size, 0};
   put_text(&text, "tensor %s %s %s", tg_text_of(t), tg_dtype_name(t->node->dtype), tg_device(t));
   if (t->name) put_text(&text, " %s", t->name);
   if (t->requires_grad == TG_GRAD_YES) put_text(&text, " requires_grad");

@@ -198,6 +198,14 @@ tg_tensor *(tg_glorot_uniform)(tg_shape shape, const tg_create_opts *o) {
   return symmetric(&d, sqrt(6 / ((double)shape.dim[0] + fan_in(&d))));
 }
 
+/* For the two by He et al., whose slope must be a number. */
+static bool slope_check(draw *d, const char *call, tg_shape shape, const tg_create_opts *o) {
+  if (!weight_check(d, call, shape, o)) return false;
+  if (isfinite(d->o->a)) return true;
+  tg_fail("%s: the slope .a is %g; give a finite number", call, d->o->a);
+  return false;
+}
+
 /* sqrt(2 / (1 + a^2)) / sqrt(fan_in) (He et al. 2015). */
 static double kaiming_std(const draw *d) {
   double a = tg_opt(d->o->a, 0.01);
@@ -206,7 +214,7 @@ static double kaiming_std(const draw *d) {
 
 tg_tensor *(tg_kaiming_uniform)(tg_shape shape, const tg_create_opts *o) {
   draw d;
-  if (!weight_check(&d, "tg_kaiming_uniform", shape, o)) return NULL;
+  if (!slope_check(&d, "tg_kaiming_uniform", shape, o)) return NULL;
   return symmetric(&d, sqrt(3) * kaiming_std(&d));
 }
 
@@ -241,12 +249,14 @@ tg_tensor *(tg_normal)(tg_shape shape, const tg_create_opts *o) {
   if (!float_check(&d, "tg_normal", shape, o)) return NULL;
   double std = tg_opt(d.o->std, 1);
   if (!(std >= 0)) return tg_fail("tg_normal: std %g must not be negative", std);
+  if (!isfinite(std) || !isfinite(d.o->mean))
+    return tg_fail("tg_normal: mean %g and std %g; give finite numbers", d.o->mean, std);
   return normal(&d, d.o->mean, std);
 }
 
 tg_tensor *(tg_kaiming_normal)(tg_shape shape, const tg_create_opts *o) {
   draw d;
-  if (!weight_check(&d, "tg_kaiming_normal", shape, o)) return NULL;
+  if (!slope_check(&d, "tg_kaiming_normal", shape, o)) return NULL;
   return normal(&d, 0, d.count ? kaiming_std(&d) : 1);
 }
 

@@ -83,6 +83,8 @@ tg_tensor *(tg_std)(tg_tensor *x, const tg_axis_opts *o) {
   uint32_t mask;
   if (!o) o = &no_options;
   if (tg_is_null("tg_std", x) || tg_axes("tg_std", x, &o->axis, &mask)) return NULL;
+  if (!isfinite(o->correction))
+    return tg_fail("tg_std: .correction is %g; give a finite number", o->correction);
   TG_COMPOSE(std_of(x, mask, o));
 }
 
@@ -267,6 +269,8 @@ tg_tensor *tg_cumsum(tg_tensor *x, int axis) {
   if (at < 0) return NULL;
   tg_dtype dtype = tg_dtype_is_float(x->node->dtype) ? x->node->dtype : TG_INT64;
   if (x->node->numel == 0 || tg_rank(x) == 0) return tg_cast(x, dtype);
+  tg_shape windows = TG_SHAPE(x->node->numel, BLOCK); /* on the way */
+  if (tg_check_shape("tg_cumsum", windows, dtype) < 0) return NULL;
   TG_COMPOSE(cumsum_of(x, at, dtype));
 }
 

@@ -180,10 +180,16 @@ const char *tg_name(const tg_tensor *t) { return t ? t->name : NULL; }
 
 tg_grad_mode tg_requires_grad(const tg_tensor *t) { return t ? t->requires_grad : TG_GRAD_UNSET; }
 
+bool tg_is_grad_mode(const char *call, tg_grad_mode mode) {
+  if (mode == TG_GRAD_YES || mode == TG_GRAD_NO || mode == TG_GRAD_UNSET) return true;
+  tg_fail("%s: requires_grad is %d, which is no mode; use TG_GRAD_YES or TG_GRAD_NO", call,
+          (int)mode);
+  return false;
+}
+
 tg_tensor *tg_set_requires_grad(tg_tensor *t, tg_grad_mode mode) {
   if (tg_is_null("tg_set_requires_grad", t)) return NULL;
-  if (mode != TG_GRAD_YES && mode != TG_GRAD_NO && mode != TG_GRAD_UNSET)
-    return tg_fail("tg_set_requires_grad: %d is no mode; use TG_GRAD_YES or TG_GRAD_NO", (int)mode);
+  if (!tg_is_grad_mode("tg_set_requires_grad", mode)) return NULL;
   if (mode == TG_GRAD_YES && !tg_is_floating_point(t))
     return tg_fail("tg_set_requires_grad: a tensor of %s cannot have a gradient; cast it to a "
                    "float dtype first", tg_dtype_name(tg_dtype_of(t)));

@@ -76,6 +76,8 @@ double tg_read_float(tg_dtype dtype, const void *data, int64_t i);
 int64_t tg_read_int(tg_dtype dtype, const void *data, int64_t i);
 /* True, and a message, when `t` is NULL. */
 bool tg_is_null(const char *call, const tg_tensor *t);
+/* Whether requires_grad has one of its three values; a message if not. */
+bool tg_is_grad_mode(const char *call, tg_grad_mode mode);
 /* True when there are `count` tensors, 0 or more; else a message. */
 bool tg_is_list(const char *call, tg_list list);
 
