@@ -615,3 +615,53 @@ TEST(errors_extremes) {
   CHECK_NULL(tg_fail(NULL), "the message is NULL");
   tg_scope_cleanup(NULL);
 }
+
+/* Numbers and modes that are none, where a call would otherwise give something. */
+TEST(errors_numbers_that_are_none) {
+  tg_tensor *x = ones(TG_SHAPE(2, 3));
+  tg_tensor *in = tg_ones(TG_SHAPE(2), .dtype = TG_FLOAT64, .requires_grad = TG_GRAD_YES);
+  CHECK_NULL(tg_ones(TG_SHAPE(2), .requires_grad = (tg_grad_mode)7), "tg_ones: requires_grad is 7");
+  CHECK_NULL(tg_rand(TG_SHAPE(2), .requires_grad = (tg_grad_mode)-2), "tg_rand: requires_grad is -2");
+  CHECK_NULL(tg_normal(TG_SHAPE(2), .mean = NAN), "tg_normal: mean nan and std 1; give finite");
+  CHECK_NULL(tg_normal(TG_SHAPE(2), .std = INFINITY), "tg_normal: mean 0 and std inf");
+  CHECK_NULL(tg_kaiming_uniform(TG_SHAPE(2, 2), .a = NAN), "tg_kaiming_uniform: the slope .a is nan");
+  CHECK_NULL(tg_kaiming_normal(TG_SHAPE(2, 2), .a = INFINITY), "tg_kaiming_normal: the slope .a is inf");
+  CHECK_NULL(tg_layernorm(x, .eps = -1), "tg_layernorm: .eps is -1; use 0 or more");
+  CHECK_NULL(tg_layernorm(x, .eps = NAN), "tg_layernorm: .eps is nan");
+  CHECK_NULL(tg_std(x, .correction = NAN), "tg_std: .correction is nan");
+  CHECK_NULL(tg_sgd(TG_LIST(x), .momentum = INFINITY), "tg_sgd: .momentum is inf");
+  CHECK_NULL(tg_adam(TG_LIST(x), .eps = INFINITY), "tg_adam: .eps is inf");
+  CHECK_NULL(tg_adamw(TG_LIST(x), .weight_decay = INFINITY), "tg_adamw: .weight_decay is inf");
+  CHECK_FAILS(tg_gradcheck(first_of, TG_LIST(in), .eps = -1e-6), "tg_gradcheck: .eps is -1e-06");
+  CHECK_FAILS(tg_gradcheck(first_of, TG_LIST(in), .rtol = NAN), ".rtol nan");
+  CHECK_FAILS(tg_to_string(x, NULL, 5), "tg_to_string: the address to write to is NULL");
+  CHECK(tg_to_string(x, NULL, 0) > 0);
+  CHECK_NULL(tg_jit_new(NULL, 1, NULL), "tg_jit_new: the function is NULL");
+  CHECK_INT(tg_promote((tg_dtype)99, TG_BOOL), TG_DEFAULT_DTYPE);
+  CHECK(strstr(test_message(), "tg_promote: 99 and 1 are not both dtypes"));
+  CHECK_FAILS(tg_save_for_backward(NULL, x), "tg_save_for_backward: the context is NULL");
+  tg_visit_users(x, NULL, NULL);
+  CHECK(!tg_error());
+}
+
+/* What is larger than memory may be asked for, and counted, but never wraps around. */
+TEST(errors_sizes_on_the_way) {
+  const int64_t many = INT64_C(1) << 58, side = INT64_C(1) << 29, part = INT64_C(1) << 28;
+  tg_tensor *one = ones(TG_SHAPE(1)), *row = tg_expand(one, many);
+  tg_tensor *image = tg_expand(ones(TG_SHAPE(1, 1, 1, 1)), 1, 1, side, side);
+  tg_tensor *brush = tg_expand(ones(TG_SHAPE(1, 1, 1, 1)), 1, 1, part, part);
+  tg_tensor *pick = tg_expand(whole(TG_SHAPE(1)), INT64_C(1) << 40);
+  CHECK_OK(row && image && brush && pick);
+  CHECK_NULL(tg_cumsum(row, 0), "tg_cumsum: shape");
+  CHECK_NULL(tg_cast(row, TG_FLOAT64), "tg_cast: shape");
+  CHECK_NULL(tg_argmax(row), "tg_argmax: shape");
+  CHECK_NULL(tg_rand(TG_SHAPE(many)), "tg_rand: shape");
+  CHECK_NULL(tg_take(tg_reshape(row, side, side), pick), "tg_take: shape");
+  CHECK_NULL(tg_conv2d(image, brush), "tg_conv2d: it takes a tensor of shape");
+  CHECK_NULL(tg_max_pool2d(image, .kernel = TG_INTS(part), .stride = TG_INTS(1)), "tg_max_pool2d: it takes");
+  tg_tensor *hollow = tg_expand(ones(TG_SHAPE(1, 1, 0)), INT64_C(1) << 62, 1 << 30, 0);
+  CHECK_INT(tg_numel(tg_flatten(hollow)), 0);
+  CHECK_NULL(tg_sum(hollow, .axis = TG_INTS(2)), "tg_sum: it takes a tensor of shape");
+  CHECK_NULL(tg_cat(TG_LIST(hollow, hollow)), "tg_cat: along axis 0");
+  CHECK_INT(tg_numel(tg_mean(hollow, .axis = TG_INTS(0, 1))), 0);
+}

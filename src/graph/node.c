@@ -125,11 +125,28 @@ tg_node *tg_pool_claim(int64_t mark, tg_node *node) {
   return node;
 }
 
+/* The elements of that shape, or -1 and a message: more than memory can hold. Functions
+ * check what they are given; this is for what comes of it on the way. */
+static int64_t count_elements(tg_dtype dtype, int ndim, const int64_t *shape) {
+  int64_t numel = 1, most = INT64_MAX / 4 / tg_dtype_size(dtype);
+  for (int i = 0; i < ndim; i++)
+    if (shape[i] == 0) return 0; /* then the other sizes may be anything */
+  for (int i = 0; i < ndim; i++) {
+    if (!__builtin_mul_overflow(numel, shape[i], &numel) && numel <= most) continue;
+    tg_fail("it takes a tensor of shape %s, which has more elements than memory can hold",
+            tg_shape_text(shape, ndim));
+    return -1;
+  }
+  return numel;
+}
+
 tg_node *tg_node_new(tg_op op, tg_dtype dtype, int device, int ndim, const int64_t *shape,
                      int nargs, const int64_t *args) {
   tg_thread *t = tg_this_thread();
   if (!tg_reserve((void **)&t->pool, &t->pool_room, t->pool_count, sizeof *t->pool))
     return NULL;
+  int64_t numel = count_elements(dtype, ndim, shape);
+  if (numel < 0) return NULL;
   size_t extra = (size_t)(ndim + nargs) * sizeof(int64_t);
   tg_node *n = tg_alloc_zero(sizeof *n + extra);
   if (!n) return NULL;
@@ -139,10 +156,7 @@ tg_node *tg_node_new(tg_op op, tg_dtype dtype, int device, int ndim, const int64
   n->device = device;
   n->ndim = ndim;
   n->nargs = nargs;
-  bool empty = false; /* then the other sizes may be anything */
-  n->numel = 1;
-  for (int i = 0; i < ndim; i++) empty |= shape[i] == 0;
-  for (int i = 0; i < ndim; i++) n->numel *= empty ? 0 : shape[i];
+  n->numel = numel;
   for (int i = 0; i < ndim; i++) n->data[i] = shape[i];
   for (int i = 0; i < nargs; i++) n->data[ndim + i] = args[i];
   tg_count_own(TG_COUNT_NODES, 1);

@@ -11,6 +11,7 @@
 #endif
 #include "base/base.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -28,7 +29,7 @@ tg_progress tg_progress_begin(const char *title, int64_t total) {
 static void progress_time(const tg_progress *bar, double now, char *out, size_t size) {
   double taken = now - bar->started;
   double left = bar->done < bar->total && bar->done > 0
-                    ? taken / (double)bar->done * (double)(bar->total - bar->done) : taken;
+                    ? taken / (double)bar->done * ((double)bar->total - (double)bar->done) : taken;
   int64_t seconds = left < 359999 ? (int64_t)left : 359999;
   snprintf(out, size, "%lld:%02lld", (long long)seconds / 60, (long long)seconds % 60);
 }
@@ -37,11 +38,12 @@ static void progress_draw(tg_progress *bar, double now, const char *text) {
   char cells[PROGRESS_BAR + 1], time[32], line[512];
   double taken = now - bar->started;
   double part = bar->total > 0 ? (double)bar->done / (double)bar->total : 1;
-  int full = part < 1 ? (int)(part * PROGRESS_BAR) : PROGRESS_BAR;
+  int full = part < 1 ? (int)(fmax(part, 0) * PROGRESS_BAR) : PROGRESS_BAR;
   for (int i = 0; i < PROGRESS_BAR; i++) cells[i] = i < full ? '#' : '-';
   cells[PROGRESS_BAR] = 0;
   progress_time(bar, now, time, sizeof time);
-  snprintf(line, sizeof line, "%.20s [%s] %lld/%lld  %.1f/s  %s  %s", bar->title, cells,
+  const char *title = bar->title ? bar->title : "";
+  snprintf(line, sizeof line, "%.20s [%s] %lld/%lld  %.1f/s  %s  %s", title, cells,
            (long long)bar->done, (long long)bar->total, taken > 0 ? (double)bar->done / taken : 0,
            time, text);
   /* \r: to the start of the line; \33[K: clear what was longer before. */
@@ -52,7 +54,7 @@ static void progress_draw(tg_progress *bar, double now, const char *text) {
 
 void tg_progress_step(tg_progress *bar, const char *format, ...) {
   if (!bar) return;
-  bar->done++;
+  if (bar->done < INT64_MAX) bar->done++;
   if (!bar->visible) return;
   double now = tg_seconds();
   if (bar->done < bar->total && now - bar->shown < 0.05) return;

@@ -527,7 +527,8 @@ static tg_node *element_places(const tg_tensor *x, const tg_tensor *index, int a
     tg_node *step = i && stride != 1 ? tg_n_mul(i, tg_n_num(i, (double)stride)) : i;
     flat = flat ? tg_n_add(flat, step) : step;
     if (!flat) return NULL;
-    stride *= tg_dims(x)[k];
+    /* Only that of an empty tensor can be too large, in which there is no place. */
+    if (__builtin_mul_overflow(stride, tg_dims(x)[k], &stride)) stride = 0;
   }
   return flat;
 }

@@ -235,13 +235,10 @@ tg_tensor *(tg_flatten)(tg_tensor *x, const tg_flatten_opts *o) {
   if (tg_is_null("tg_flatten", x)) return NULL;
   int start = tg_axis("tg_flatten", x, o ? o->start_dim : 0);
   if (start < 0) return NULL;
-  int64_t shape[TG_MAX_DIMS], rest = 1;
-  for (int i = 0; i < tg_rank(x); i++) {
-    if (i < start) shape[i] = tg_dims(x)[i];
-    else rest *= tg_dims(x)[i];
-  }
-  shape[start] = rest;
-  return reshape_node(x, start + 1, shape);
+  tg_shape shape = tg_shape_of(x), merged = {.ndim = tg_rank(x) - start};
+  for (int i = start; i < tg_rank(x); i++) merged.dim[i - start] = shape.dim[i];
+  shape.dim[start] = tg_check_shape("tg_flatten", merged, x->node->dtype);
+  return shape.dim[start] < 0 ? NULL : reshape_node(x, start + 1, shape.dim);
 }
 
 tg_tensor *(tg_squeeze)(tg_tensor *x, const tg_axis_opts *o) {
@@ -367,7 +364,12 @@ static bool cat_fits(const char *call, tg_list tensors, int axis) {
 
 static bool cat_sum_fits(const char *call, tg_list tensors, int axis, tg_dtype dtype) {
   tg_shape shape = tg_shape_of(tensors.items[0]);
-  for (int64_t i = 1; i < tensors.count; i++) shape.dim[axis] += tg_dims(tensors.items[i])[axis];
+  for (int64_t i = 1; i < tensors.count; i++) {
+    int64_t more = tg_dims(tensors.items[i])[axis];
+    if (!__builtin_add_overflow(shape.dim[axis], more, &shape.dim[axis])) continue;
+    tg_fail("%s: along axis %d there are more elements than can be counted", call, axis);
+    return false;
+  }
   return tg_check_shape(call, shape, dtype) >= 0;
 }
 

@@ -110,7 +110,7 @@ static bool draw_check(draw *d, const char *call, tg_shape shape, const tg_creat
   *d = (draw){.call = call, .o = o ? o : &no_random_options, .shape = shape};
   d->dtype = tg_dtype_or_default(d->o->dtype ? d->o->dtype : otherwise);
   d->count = tg_check_shape(call, shape, d->dtype);
-  if (d->count < 0) return false;
+  if (d->count < 0 || tg_check_shape(call, shape, TG_INT64) < 0) return false; /* counters */
   d->device = tg_device_index(call, d->o->device);
   d->wide = d->dtype == TG_FLOAT64 ? TG_FLOAT64 : TG_FLOAT32;
   return d->device >= 0;

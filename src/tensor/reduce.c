@@ -23,11 +23,13 @@ static tg_tensor *dropped(tg_tensor *t, uint32_t mask, bool keepdim) {
   return tg_reshape_to(t, shape);
 }
 
-/* How many elements become one. */
+/* How many elements become one; of those of an empty tensor, INT64_MAX stands for more. */
 static int64_t folded(const tg_tensor *x, uint32_t mask) {
   int64_t n = 1;
   for (int i = 0; i < tg_rank(x); i++)
-    if (mask >> i & 1) n *= tg_dims(x)[i];
+    if ((mask >> i & 1) && tg_dims(x)[i] == 0) return 0;
+  for (int i = 0; i < tg_rank(x); i++)
+    if ((mask >> i & 1) && __builtin_mul_overflow(n, tg_dims(x)[i], &n)) return INT64_MAX;
   return n;
 }
 
@@ -204,6 +206,7 @@ static tg_tensor *arg(const char *call, tg_tensor *x, const tg_axis_opts *o, boo
                    ".axis, but %s names %d axes", call,
                    tg_shape_text(o->axis.dim, o->axis.ndim), (int)o->axis.ndim);
   if (!has_extreme(call, x, mask)) return NULL;
+  if (tg_check_shape(call, tg_shape_of(x), TG_INT64) < 0) return NULL; /* of the positions */
   if (o->axis.ndim == 0 || tg_rank(x) == 0) TG_COMPOSE(flat_position(x, o->keepdim, least));
   int axis = tg_axis(call, x, o->axis.dim[0]);
   TG_COMPOSE(dropped(position(x, axis, least), mask, o->keepdim));
