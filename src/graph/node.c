@@ -125,12 +125,12 @@ tg_node *tg_pool_claim(int64_t mark, tg_node *node) {
   return node;
 }
 
-/* The elements of that shape, or -1 and a message: more than memory can hold. Functions
- * check what they are given; this is for what comes of it on the way. */
-static int64_t count_elements(tg_dtype dtype, int ndim, const int64_t *shape) {
+/* Says why there is no tensor of that shape, unless it has no elements after all: then
+ * the other sizes may be anything. */
+static int64_t too_many(tg_dtype dtype, int ndim, const int64_t *shape) {
   int64_t numel = 1, most = INT64_MAX / 4 / tg_dtype_size(dtype);
   for (int i = 0; i < ndim; i++)
-    if (shape[i] == 0) return 0; /* then the other sizes may be anything */
+    if (shape[i] == 0) return 0;
   for (int i = 0; i < ndim; i++) {
     if (!__builtin_mul_overflow(numel, shape[i], &numel) && numel <= most) continue;
     tg_fail("it takes a tensor of shape %s, which has more elements than memory can hold",
@@ -138,6 +138,16 @@ static int64_t count_elements(tg_dtype dtype, int ndim, const int64_t *shape) {
     return -1;
   }
   return numel;
+}
+
+/* The elements of that shape, or -1 and a message: more than memory can hold. Functions
+ * check what they are given; this is for what comes of it on the way. */
+static int64_t count_elements(tg_dtype dtype, int ndim, const int64_t *shape) {
+  int64_t numel = 1;
+  bool wraps = false;
+  for (int i = 0; i < ndim; i++) wraps |= __builtin_mul_overflow(numel, shape[i], &numel);
+  bool few = !wraps && numel <= INT64_MAX / 32; /* of any dtype */
+  return few ? numel : too_many(dtype, ndim, shape);
 }
 
 tg_node *tg_node_new(tg_op op, tg_dtype dtype, int device, int ndim, const int64_t *shape,
