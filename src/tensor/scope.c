@@ -94,8 +94,9 @@ tg_scope *tg_current_scope(void) {
 }
 
 static tg_scope *scope_push(tg_scope *scope, bool heap) {
-  *scope = (tg_scope){.around = tg_current_scope(), .heap = heap};
-  tg_this_thread()->scope = scope;
+  tg_thread *thread = tg_this_thread();
+  *scope = (tg_scope){.around = tg_current_scope(), .heap = heap, .failed = thread->error_unread};
+  thread->scope = scope;
   return scope;
 }
 

@@ -53,6 +53,7 @@ struct tg_scope {
   tg_tensor *tensors;
   struct tg_owned *owned;
   bool heap;                 /* tg_scope_open made it */
+  bool failed;               /* an error was recorded before it was opened */
 };
 
 /* ---- making tensors (tensor.c) */
@@ -89,14 +90,13 @@ tg_scope *tg_current_scope(void);
  * released, but `result` moves out (if it was made inside). Returns result. */
 void tg_compose_begin(tg_scope *scope);
 tg_tensor *tg_compose_end(tg_scope *scope, tg_tensor *result);
-#define TG_COMPOSE(expression)                                             \
-  do {                                                                     \
-    tg_scope compose_;                                                     \
-    bool failed_ = tg_has_error();                                         \
-    tg_compose_begin(&compose_);                                           \
-    tg_tensor *composed_ = (expression);                                   \
-    if (!composed_ && !failed_) tg_error_within(__func__);                 \
-    return tg_compose_end(&compose_, composed_);                           \
+#define TG_COMPOSE(expression)                                       \
+  do {                                                               \
+    tg_scope compose_;                                               \
+    tg_compose_begin(&compose_);                                     \
+    tg_tensor *composed_ = (expression);                             \
+    if (!composed_ && !compose_.failed) tg_error_within(__func__);   \
+    return tg_compose_end(&compose_, composed_);                     \
   } while (0)
 /* Puts `t`, in no scope yet, into `scope`, which takes over a reference. */
 void tg_scope_add(tg_scope *scope, tg_tensor *t);
