@@ -77,6 +77,8 @@ typedef i64w mw;
 
 FN mn lanes_n(void) { mn v; UNROLL for (int l = 0; l < LANES_n; l++) v[l] = l; return v; }
 FN mw lanes_w(void) { mw v; UNROLL for (int l = 0; l < LANES_w; l++) v[l] = l; return v; }
+FN mn hidden_n(mn v) { PIN(v); return v; }
+FN mw hidden_w(mw v) { PIN(v); return v; }
 FN mn splat_mn(_Bool x) { return (mn){0} - (i32)x; }
 FN mw splat_mw(_Bool x) { return (mw){0} - (i64)x; }
 
@@ -693,11 +695,11 @@ FN void winograd_interpolate(const f32n *v, int out, f32n *y) {
 }
 
 /* A row of tiles, each out x out results of `panel` filters, into rows of W results
- * that are ld numbers each; of the tiles' rows only `rows` count. */
+ * that are ld numbers each; of the tiles' rows only `rows` count. Are all finite? */
 #define RESULTS(out)                                                                             \
-  LATER void winograd_results_##out(const f32 *v, i64 plane, i64 tiles, i64 panel, f32 *to,      \
-                                    i64 ld, i64 W, i64 rows) {                                   \
-    f32n d[6], half[out][6], y[out];                                                             \
+  LATER _Bool winograd_results_##out(const f32 *v, i64 plane, i64 tiles, i64 panel, f32 *to,     \
+                                     i64 ld, i64 W, i64 rows) {                                  \
+    f32n d[6], half[out][6], y[out], found = {0}; /* x * 0 is 0, or NaN */                       \
     for (i64 t = 0; t < tiles; t++)                                                              \
       for (i64 n = 0; n < panel; n += LANES_n) {                                                 \
         for (int x = 0; x < 6; x++) {                                                            \
@@ -708,10 +710,13 @@ FN void winograd_interpolate(const f32n *v, int out, f32n *y) {
         }                                                                                        \
         for (int k = 0; k < out && k < rows; k++) {                                              \
           winograd_interpolate(half[k], out, y);                                                 \
-          for (int l = 0; l < out && t * out + l < W; l++)                                       \
+          for (int l = 0; l < out && t * out + l < W; l++) {                                     \
             store_f32n(to + (k * W + t * out + l) * ld + n, y[l]);                               \
+            found += y[l] * 0;                                                                   \
+          }                                                                                      \
         }                                                                                        \
       }                                                                                          \
+    return sum_f32n(found) == 0;                                                                 \
   }
 RESULTS(2)
 RESULTS(3)

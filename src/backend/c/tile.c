@@ -364,7 +364,7 @@ static void tile_run_part(c_render *r, const ct_plan *p, c_kernel *k, int phase)
     if (p->lanes == CT_ALONG_K) tile_dots(r, p);
     else tile_multiply(r, p);
   }
-  if (p->winograd.out || p->lanes == CT_ALONG_K) /* these spread what is not finite */
+  if (!p->winograd.out && p->lanes == CT_ALONG_K) /* that spreads what is not finite */
     tg_c_line(r, "if (!finite_sums(sums, count, right - left, %lld)) call->unfit = 1;",
               (long long)p->ld);
   if (p->pieces == 1) tile_epilogue(r, p);

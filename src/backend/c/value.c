@@ -258,11 +258,18 @@ static c_expr cv_divide(const c_render *r, const tg_ins *in, tg_dtype from, bool
   return cv_print("%.900s & %lld", x.at, (1LL << shift) - 1);
 }
 
+/* Positions are compared as values that the compiler does not know: gcc 12 takes
+ * {8, ..., 15} < 15 for true in all lanes, where masks are bits (AVX-512) and it has
+ * unrolled the loop. */
 static c_expr cv_operand(const c_render *r, const tg_ins *in, int k, bool vector) {
   const tg_ins *x = &r->code->ins[in->src[k]];
+  bool compares = in->op == TG_OP_CMPLT || in->op == TG_OP_CMPEQ;
   bool nearest = vector && r->suffix == 'n' && cv_is_compared(r, in, k) && cv_is_long(x);
-  if (!nearest) return tg_c_use(r, in->src[k], vector);
-  return cv_print("splat_i32n(nearest_i32(%.900s))", tg_c_use(r, in->src[k], false).at);
+  bool position = compares && r->code->row_of[in->src[k]] >= 0 && tg_c_is_vector(r, in->src[k]);
+  if (nearest)
+    return cv_print("splat_i32n(nearest_i32(%.900s))", tg_c_use(r, in->src[k], false).at);
+  c_expr use = tg_c_use(r, in->src[k], vector);
+  return position ? cv_print("hidden_%c(%.900s)", r->suffix, use.at) : use;
 }
 
 static c_expr cv_binary(const c_render *r, const tg_ins *in, bool vector) {
@@ -484,14 +491,10 @@ void tg_c_instruction(c_render *r, int32_t i) {
   c_expr value = cv_value(r, i, vector), type = tg_c_vector_type(r, in->dtype);
   const char *scalar = in->dtype == TG_BOOL ? "_Bool" : tg_c_type(in->dtype);
   bool loads = tg_c_keep_loads(r, i);
-  /* A product is rounded before it is added. And positions are hidden from the compiler:
-   * gcc 12 takes {8, ..., 15} < 15 for true in all lanes, where masks are bits (AVX-512)
-   * and it has unrolled the loop. */
   bool rounds = in->op == TG_OP_MUL && tg_dtype_is_float(in->dtype) && !loads;
-  bool pinned = rounds || (vector && r->code->row_of[i] >= 0);
-  const char *constant = pinned ? "" : "const ", *name = vector ? type.at : scalar;
+  const char *constant = rounds ? "" : "const ", *name = vector ? type.at : scalar;
   tg_c_line(r, "%s%s v%d = %.2900s;", constant, name, i, value.at);
-  if (pinned) tg_c_line(r, "PIN(v%d);", i);
+  if (rounds) tg_c_line(r, "PIN(v%d);", i); /* a product is rounded before it is added */
   int kept = loads ? -1 : tg_c_keep_row(r, i);
   c_expr of = tg_c_name(r, in->dtype);
   if (kept >= 0) tg_c_line(r, "store_%s(kept%d + i%d, v%d);", of.at, kept, r->lane, i);

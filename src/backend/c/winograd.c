@@ -200,11 +200,11 @@ static void wg_products(c_render *r, const ct_plan *p) {
             (long long)w->plane, channels * panel);
   tg_c_line(r, "             at + q * %lld + t * %lld, 0);", (long long)w->tiles * panel, panel);
   tg_c_line(r, "for (i64 z = 0; z < count_y; z++)");
-  tg_c_line(r, "  winograd_results_%d(at + z * %lld, %lld, %lld, %lld,", w->out, across * panel,
-            (long long)w->tiles * panel, across, panel);
+  tg_c_line(r, "  if (!winograd_results_%d(at + z * %lld, %lld, %lld, %lld,", w->out,
+            across * panel, (long long)w->tiles * panel, across, panel);
   tg_c_line(r, "    to + (y + z) * %lld + (j - j0) * %lld, %lld, %lld,",
             w->out * wide * (long long)p->ld, panel, (long long)p->ld, wide);
-  tg_c_line(r, "    bottom - top - (y + z) * %d);", w->out);
+  tg_c_line(r, "    bottom - top - (y + z) * %d)) call->unfit = 1;", w->out);
   tg_c_close(r);
 }
 
